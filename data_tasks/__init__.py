@@ -1,0 +1,1 @@
+"""SeqIO Tasks and Mixtures, registered on import of their modules."""

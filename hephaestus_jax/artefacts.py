@@ -1,0 +1,109 @@
+"""Folders that one command writes and the next reads.
+
+A folder is either whole or absent: it is written beside its place and renamed
+into it. `inputs.json` inside says what it was made from, so that the same
+command reuses it, and another is told what differs.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hephaestus_jax import errors
+
+INPUTS = 'inputs.json'
+
+
+def fingerprint(inputs: Any) -> str:
+  """Sixteen hex digits that change when `inputs` (plain JSON) changes."""
+  text = json.dumps(inputs, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_fingerprint(path: pathlib.Path) -> str:
+  """Sixteen hex digits of a file's content."""
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
+
+
+def reusable(folder: pathlib.Path, inputs: Mapping[str, Any]) -> bool:
+  """Whether `folder` holds what these inputs make.
+
+  Returns:
+    True if it was made from the same inputs, False if it doesn't exist.
+
+  Raises:
+    errors.UserError: it was made from other inputs; the message names them.
+  """
+  if not folder.exists():
+    return False
+  found = read_inputs(folder)
+  wanted = json.loads(json.dumps(inputs))
+  if found == wanted:
+    return True
+  raise errors.UserError(
+    f'{folder} was made from other inputs: {difference(found, wanted)}. '
+    'Delete the folder to build it again, or choose another.'
+  )
+
+
+def read_inputs(folder: pathlib.Path) -> dict[str, Any]:
+  """What a finished folder was made from.
+
+  Raises:
+    errors.UserError: there is no such folder, or no command finished it.
+  """
+  path = folder / INPUTS
+  if not folder.is_dir():
+    raise errors.UserError(
+      f'{folder} does not exist. Run the command that builds it first, '
+      'or point the run at a folder that was built.'
+    )
+  if not path.exists():
+    raise errors.UserError(
+      f'{folder} has no {INPUTS}: no finished command wrote it. '
+      'Delete it, and build it again.'
+    )
+  return json.loads(path.read_text())
+
+
+def difference(found: Any, wanted: Any, where: str = '') -> str:
+  """The first place where two JSON values differ, in words.
+
+  >>> difference({'a': {'b': 1}}, {'a': {'b': 2}})
+  'a.b was 1, now 2'
+  """
+  if isinstance(found, dict) and isinstance(wanted, dict):
+    for key in sorted({*found, *wanted}):
+      if found.get(key) != wanted.get(key):
+        inside = f'{where}.{key}' if where else str(key)
+        return difference(found.get(key), wanted.get(key), inside)
+  return f'{where} was {json.dumps(found)}, now {json.dumps(wanted)}'
+
+
+@contextlib.contextmanager
+def written(
+  folder: pathlib.Path, inputs: Mapping[str, Any]
+) -> Iterator[pathlib.Path]:
+  """Yields an empty folder to fill; on success it becomes `folder`.
+
+  What an earlier attempt left half done is deleted first.
+  """
+  partial = folder.with_name(folder.name + '.partial')
+  shutil.rmtree(partial, ignore_errors=True)
+  partial.mkdir(parents=True)
+  yield partial
+  write_json(partial / INPUTS, inputs)
+  os.replace(partial, folder)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes JSON so that a reader sees the old file or the new one."""
+  partial = path.with_name(path.name + '.partial')
+  partial.write_text(json.dumps(value, indent=2, sort_keys=True) + '\n')
+  os.replace(partial, path)

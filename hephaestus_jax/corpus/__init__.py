@@ -1,0 +1,1 @@
+"""The corpus: raw sources in, filtered Documents out. No jax in here."""

@@ -1,0 +1,1 @@
+"""From each published file format to Documents, a module per format family."""

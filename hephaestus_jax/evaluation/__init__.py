@@ -1,0 +1,1 @@
+"""Benchmarks: what a checkpoint can do, by the official scorers."""
