@@ -95,6 +95,22 @@ class Document:
     return '\n\n'.join(segment.text for segment in self.segments)
 
 
+@dataclasses.dataclass(frozen=True)
+class Drop:
+  """A record that a source holds and the corpus doesn't: counted, never lost.
+
+  Attributes:
+    document_id: what the Document's id would have been, as far as it is known;
+      an archive member that can't be read at all gives its path.
+    source: name of the catalogue entry.
+    reason: a few words in snake_case, the key that drops are counted by.
+  """
+
+  document_id: str
+  source: str
+  reason: str
+
+
 def to_record(document: Document) -> dict[str, Any]:
   """A Document as plain JSON and TFDS know it.
 
