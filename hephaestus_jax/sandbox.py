@@ -1,0 +1,243 @@
+"""Runs a program that nobody vouches for: no network, nothing to write to.
+
+Two ways lead there, both from Debian: bubblewrap where it is installed, and
+`unshare` from util-linux, which every Debian has and which needs root or user
+namespaces. Inside, the program sees system folders and the paths it is given,
+all read-only, and an empty /tmp, which is also its home. It has no
+capabilities, no /proc, and limits on time, memory, processes and output.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from hephaestus_jax import errors
+
+METHODS = ('bubblewrap', 'unshare')
+SYSTEM_PATHS = (
+  '/usr',
+  '/bin',
+  '/sbin',
+  '/lib',
+  '/lib64',
+  '/etc/alternatives',
+  '/etc/ld.so.cache',
+)
+ENVIRONMENT = {
+  'PATH': '/usr/sbin:/usr/bin:/sbin:/bin',
+  'HOME': '/tmp',
+  'LANG': 'C.UTF-8',
+}
+
+# Builds the new root in a private mount namespace and enters it. `sh` stays as
+# process 1: when it dies, the kernel ends all others. Binds are made read-only
+# after the fact, since that is how the kernel has it.
+# nosuid and nodev are always set, since a user namespace may not clear them.
+ENTER = """
+set -eu
+root=$1 size=$2; shift 2
+mount -t tmpfs -o "size=$size,mode=755,nosuid,nodev" tmpfs "$root"
+mkdir "$root/dev" "$root/tmp"
+mount -t tmpfs -o "size=$size,mode=1777,nosuid,nodev" tmpfs "$root/tmp"
+while [ "$1" != -- ]; do
+  if [ -L "$1" ]; then
+    ln -s "$(readlink "$1")" "$root$1"
+  elif [ -d "$1" ]; then
+    mkdir -p "$root$1"
+  elif [ -e "$1" ]; then
+    mkdir -p "$root$(dirname "$1")"; : > "$root$1"
+  fi
+  if [ -e "$1" ] && [ ! -L "$1" ]; then
+    mount --bind "$1" "$root$1"
+    mount -o remount,bind,ro,nosuid,nodev "$root$1"
+  fi
+  shift
+done
+shift
+for device in null zero random urandom; do
+  : > "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"
+done
+mount -o remount,bind,ro,nosuid,nodev "$root"
+chroot "$root" "$@"
+exit $?
+"""
+NOBODY = 65534
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """How a program ended.
+
+  Attributes:
+    returncode: its exit status; negative, or 128 and more, after a signal.
+    stdout: what it wrote, cut at the output limit.
+    stderr: likewise.
+    stopped: '' where it ended by itself, 'timeout' or 'output' where a limit
+      was reached.
+  """
+
+  returncode: int
+  stdout: bytes
+  stderr: bytes
+  stopped: str
+
+
+def run(
+  command: Sequence[str],
+  *,
+  stdin: bytes = b'',
+  readable: Sequence[str] = (),
+  timeout: float = 60,
+  memory_bytes: int = 1 << 30,
+  output_bytes: int = 16 << 20,
+  processes: int = 32,
+  method: str = 'auto',
+) -> Result:
+  """Runs `command` (a path and its arguments) away from everything.
+
+  Args:
+    stdin: what the program reads.
+    readable: absolute paths that it sees besides the system's, read-only.
+    timeout: seconds on the clock, and of CPU time for each process.
+    memory_bytes: address space of each process, and room in /tmp.
+    output_bytes: limit on stdout, on stderr, and on any file it writes.
+    processes: how many there may be at once.
+    method: one of METHODS; 'auto', the first that works here; or 'none':
+      the limits alone, with the network and all files in reach.
+
+  Raises:
+    errors.UserError: `method` is unknown or doesn't work on this machine.
+  """
+  if method == 'auto':
+    method = available()
+  limits = [
+    'prlimit',
+    f'--as={memory_bytes}',
+    f'--cpu={max(1, round(timeout))}',
+    f'--fsize={output_bytes}',
+    f'--nproc={processes}',
+    '--core=0',
+    *command,
+  ]
+  with (
+    tempfile.TemporaryFile() as input_file,
+    tempfile.TemporaryFile() as stdout,
+    tempfile.TemporaryFile() as stderr,
+    _wrapped(method, limits, readable, memory_bytes) as wrapped,
+  ):
+    input_file.write(stdin)
+    input_file.seek(0)
+    # Files, not pipes: the size limit of the kernel holds for them, and
+    # nobody needs to read while the program runs.
+    process = subprocess.Popen(
+      wrapped,
+      stdin=input_file,
+      stdout=stdout,
+      stderr=stderr,
+      env=ENVIRONMENT,
+      start_new_session=True,
+    )
+    stopped = ''
+    try:
+      process.wait(timeout)
+    except subprocess.TimeoutExpired:
+      stopped = 'timeout'
+    finally:
+      with contextlib.suppress(ProcessLookupError):  # it ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+      process.wait()
+    written = []
+    for file in (stdout, stderr):
+      file.seek(0)
+      written.append(file.read(output_bytes))
+      if len(written[-1]) == output_bytes:
+        stopped = stopped or 'output'
+  return Result(process.returncode, written[0], written[1], stopped)
+
+
+@functools.cache
+def available() -> str:
+  """The first of METHODS that works on this machine.
+
+  Raises:
+    errors.UserError: none does.
+  """
+  for method in METHODS:
+    if shutil.which({'bubblewrap': 'bwrap'}.get(method, method)):
+      result = run(['/usr/bin/env', 'true'], method=method, timeout=20)
+      if result.returncode == 0:
+        return method
+  raise errors.UserError(
+    'This machine can isolate no program: bubblewrap is not installed (or not '
+    'allowed), and `unshare` may not make namespaces. Run `apt-get install '
+    "bubblewrap`, or pass the parameter that sets isolation to 'none'."
+  )
+
+
+@contextlib.contextmanager
+def _wrapped(
+  method: str, command: Sequence[str], readable: Sequence[str], size: int
+) -> Iterator[list[str]]:
+  """`command` with what isolates it in front."""
+  paths = _outermost([*SYSTEM_PATHS, *readable])
+  root = os.geteuid() == 0
+  # Root gives its identity up, since for root the kernel counts no processes.
+  # Others stay who they are: in a user namespace there is nobody else to be.
+  identity = [f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups']
+  command = [
+    *('setpriv', *(identity if root else [])),
+    *('--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'),
+    *('sh', '-c', 'cd /tmp; exec "$@"', 'sh', *command),
+  ]
+  if method == 'none':
+    yield command[command.index('prlimit') :]
+  elif method == 'bubblewrap':
+    binds: list[str] = []
+    for path in paths:
+      # Parents that bubblewrap makes unasked are closed to nobody.
+      for parent in reversed(pathlib.PurePath(path).parents):
+        binds += ['--dir', str(parent)]
+      binds += ['--ro-bind-try', path, path]
+    kept = ('CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP')  # what setpriv needs
+    capabilities = [word for name in kept for word in ('--cap-add', name)]
+    yield [
+      *('bwrap', '--die-with-parent', '--unshare-pid', '--unshare-net'),
+      *('--unshare-ipc', '--unshare-uts', '--cap-drop', 'ALL'),
+      *(capabilities if root else ['--unshare-user']),
+      *('--dev', '/dev', '--size', str(size), '--perms', '1777'),
+      *('--tmpfs', '/tmp', *binds, '--remount-ro', '/', '--', *command),
+    ]
+  elif method == 'unshare':
+    user = [] if root else ['--user', '--map-root-user']
+    with tempfile.TemporaryDirectory() as folder:
+      yield [
+        *('setpriv', '--pdeathsig', 'KILL', 'unshare', *user, '--mount'),
+        *('--net', '--pid', '--ipc', '--uts', '--kill-child', 'sh', '-c'),
+        *(ENTER, 'sh', folder, str(size), *paths, '--', *command),
+      ]
+  else:
+    raise errors.UserError(
+      f'isolation = {method!r} is not known; choose one of '
+      f'{("auto", *METHODS, "none")}.'
+    )
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+  """The paths that lie in none of the others, in order.
+
+  >>> _outermost(['/usr', '/usr/local', '/opt/a', '/usr'])
+  ['/usr', '/opt/a']
+  """
+  kept: list[str] = []
+  for path in sorted(set(paths), key=lambda path: (len(path), path)):
+    inside = (pathlib.PurePath(path).is_relative_to(other) for other in kept)
+    if not any(inside):
+      kept.append(path)
+  return sorted(kept, key=list(paths).index)
