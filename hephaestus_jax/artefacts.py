@@ -6,9 +6,9 @@ command reuses it, and another is told what differs.
 """
 
 import contextlib
+import contextvars
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,30 @@ from typing import Any
 from hephaestus_jax import errors
 
 INPUTS = 'inputs.json'
+CONFIG = 'config.gin'
+
+_config: contextvars.ContextVar[str] = contextvars.ContextVar('config')
+
+
+@contextlib.contextmanager
+def configured_by(config: str) -> Iterator[None]:
+  """Within it, every artefact gets `config` beside it as config.gin."""
+  token = _config.set(config)
+  try:
+    yield
+  finally:
+    _config.reset(token)
+
+
+def write_config(folder: pathlib.Path) -> None:
+  """Writes the resolved configuration into a folder, where there is one.
+
+  A function that is called from a notebook has none: its arguments are in
+  `inputs.json`.
+  """
+  config = _config.get(None)
+  if config is not None:
+    (folder / CONFIG).write_text(config)
 
 
 def fingerprint(inputs: Any) -> str:
@@ -98,12 +122,13 @@ def written(
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   yield partial
+  write_config(partial)
   write_json(partial / INPUTS, inputs)
-  os.replace(partial, folder)
+  partial.replace(folder)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes JSON so that a reader sees the old file or the new one."""
   partial = path.with_name(path.name + '.partial')
   partial.write_text(json.dumps(value, indent=2, sort_keys=True) + '\n')
-  os.replace(partial, path)
+  partial.replace(path)

@@ -1,0 +1,222 @@
+"""The door: `hephaestus COMMAND RUN.gin [--gin.NAME=VALUE ...]`.
+
+A command is one function and the stage file that binds it (`gin/stages/`). The
+stage file reads macros; the run file sets them. Nothing behind this door knows
+gin: call the same functions with keywords from a notebook.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gin
+
+from hephaestus_jax import artefacts, configuration, errors
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DRY_RUN = 'dry_run'
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+  """What a word on the command line does."""
+
+  function: str  # 'package.module.function'
+  stage: str  # the file that binds it
+  help: str
+
+
+COMMANDS: Mapping[str, Command] = {
+  'run': Command(
+    'hephaestus_jax.run.run',
+    'gin/stages/run.gin',
+    'walk the whole road: every command below, in order',
+  ),
+  'corpus': Command(
+    'hephaestus_jax.corpus.build.build',
+    'gin/stages/corpus.gin',
+    'raw sources -> filtered Documents (TFDS)',
+  ),
+  'cache': Command(
+    'hephaestus_jax.cache.cache',
+    'gin/stages/cache.gin',
+    'SeqIO mixtures -> rows of tokens (ArrayRecord)',
+  ),
+  'train': Command(
+    'hephaestus_jax.train.train',
+    'gin/stages/train.gin',
+    'rows -> checkpoints, stages I to III',
+  ),
+  'evaluate': Command(
+    'hephaestus_jax.evaluation.evaluate.evaluate',
+    'gin/stages/evaluate.gin',
+    'checkpoint -> benchmark results',
+  ),
+  'report': Command(
+    'hephaestus_jax.report.page.report',
+    'gin/stages/report.gin',
+    'artefacts -> one HTML page, PNGs, summary.json',
+  ),
+}
+
+
+def _macro_table(command: Command) -> str:
+  rows = configuration.macro_help(ROOT / command.stage)
+  return 'macros (--gin.NAME=VALUE):\n' + '\n'.join(
+    f'  {name:<20} {comment} [{default.strip("%").removeprefix("gin.")}]'
+    for name, default, comment in rows
+    if comment
+  )
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='hephaestus',
+    description=(
+      'Continual pre-training of language models for agents: build the '
+      'corpus, train, evaluate, report.'
+    ),
+  )
+  commands = parser.add_subparsers(
+    dest='command', required=True, metavar='COMMAND'
+  )
+  for name, command in COMMANDS.items():
+    sub = commands.add_parser(
+      name,
+      help=command.help,
+      description=f'{command.help} ({command.function}).',
+      epilog=_macro_table(command),
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sub.add_argument('run_file', metavar='RUN.gin', nargs='?', help='a run')
+    sub.add_argument(
+      '--gin_file',
+      action='append',
+      default=[],
+      metavar='FILE',
+      help='another gin file, read after the run; may be repeated',
+    )
+    sub.add_argument(
+      '--dry_run',
+      action='store_true',
+      help='resolve everything, print where each value came from, stop',
+    )
+    sub.add_argument(
+      '--json', action='store_true', help='print the result as JSON'
+    )
+    sub.add_argument(
+      '--shared_overrides', action='store_true', help=argparse.SUPPRESS
+    )
+  return parser
+
+
+def _split_overrides(
+  arguments: Sequence[str],
+) -> tuple[list[str], list[str]]:
+  """T5X's `--gin.NAME=VALUE` (or `--gin.NAME VALUE`) apart from the rest."""
+  overrides, rest = [], []
+  waiting = iter(arguments)
+  for argument in waiting:
+    if not argument.startswith('--gin.'):
+      rest.append(argument)
+      continue
+    override = argument.removeprefix('--gin.')
+    if '=' not in override:
+      override += '=' + next(waiting, '')
+    overrides.append(override)
+  return overrides, rest
+
+
+def _configure(
+  name: str,
+  files: Sequence[str],
+  overrides: Sequence[str],
+  shared: bool,
+) -> configuration.Text:
+  """The command's whole configuration, checked and handed to gin."""
+  elsewhere = {
+    macro: other
+    for other, command in COMMANDS.items()
+    if other != name
+    for macro, _, _ in configuration.macro_help(ROOT / command.stage)
+  }
+  stage = COMMANDS[name].stage
+  text = configuration.read([stage, *files], overrides, ROOT)
+  text = configuration.check_overrides(text, elsewhere, shared)
+  configuration.check_macros(text)
+  configuration.load(text)
+  return text
+
+
+def _print_origins(table: Mapping[str, Mapping[str, str]]) -> None:
+  for name, row in sorted(table.items()):
+    print(f'{name} = {row["value"]}    <- {row["origin"]}')
+
+
+def execute(arguments: Sequence[str]) -> dict[str, Any]:
+  """Runs one command line, without the program's name.
+
+  Returns:
+    What the command's function returned, or with --dry_run what it would have
+    been called with.
+
+  Raises:
+    errors.UserError: whatever is the user's to mend.
+  """
+  overrides, rest = _split_overrides(arguments)
+  options = _parser().parse_args(rest)
+  files = [f for f in (options.run_file, *options.gin_file) if f]
+  if not files:
+    raise errors.UserError(
+      f'hephaestus {options.command} needs a run file, such as '
+      'gin/runs/demo.gin.'
+    )
+  text = _configure(options.command, files, overrides, options.shared_overrides)
+  module, _, function = COMMANDS[options.command].function.rpartition('.')
+  configured = gin.get_configurable(
+    getattr(importlib.import_module(module), function)
+  )
+  keywords: dict[str, Any] = {}
+  if options.command == 'run':
+    keywords['overrides'] = [f'--gin.{override}' for override in overrides]
+  if options.command in ('run', 'train'):
+    keywords[DRY_RUN] = options.dry_run
+  # A person reads tables on stdout; a machine reads one JSON value there.
+  there = sys.stderr if options.json else sys.stdout
+  with contextlib.redirect_stdout(there):
+    if options.dry_run:
+      table = configuration.resolved(text)
+      _print_origins(table)
+      result: dict[str, Any] = {'configuration': table}
+      if DRY_RUN in keywords:
+        result |= configured(**keywords)
+    else:
+      with artefacts.configured_by(configuration.as_gin(text)):
+        result = configured(**keywords)
+  if options.json:
+    print(json.dumps(result, indent=2, sort_keys=True))
+  return result
+
+
+def main() -> None:
+  """The console script: a user's mistake is one message and exit code 2."""
+  try:
+    execute(sys.argv[1:])
+  except errors.UserError as error:
+    # Gin adds a line about the call that was under way: not the user's matter.
+    message = str(error).partition('\n  In call to configurable')[0]
+    print(f'hephaestus: {message}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('hephaestus: interrupted', file=sys.stderr)
+    sys.exit(130)
+
+
+if __name__ == '__main__':
+  main()

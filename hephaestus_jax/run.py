@@ -1,0 +1,106 @@
+"""The whole road: each step is a `hephaestus` command in its own process.
+
+A process per step keeps what one loads (TensorFlow, Beam, a sandbox) out of the
+next. Every command reuses what it finds finished, so a road that was cut off
+anywhere is walked again from its start at the price of the imports.
+"""
+
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hephaestus_jax import artefacts, errors
+
+RECORD = 'road.json'
+
+
+def run(
+  *,
+  road: Sequence[str],
+  run_dir: str,
+  overrides: Sequence[str] = (),
+  dry_run: bool = False,
+) -> dict[str, Any]:
+  """Walks a road and keeps the time of each step.
+
+  Args:
+    road: command lines without the program's name, such as
+      'train gin/runs/demo.gin'.
+    run_dir: where road.json goes, and where the steps' artefacts are.
+    overrides: '--gin.NAME=VALUE' each, handed to every step that reads it.
+    dry_run: resolve and check every step, build nothing.
+
+  Returns:
+    What road.json holds: {'steps': [{'name', 'command', 'seconds', 'reused'}]}.
+    The seconds are those of the walk that built the step's artefacts; a walk
+    that found them finished says `reused` and leaves the time as it was.
+
+  Raises:
+    errors.UserError: a step ended with an error, which it printed itself.
+  """
+  folder = pathlib.Path(run_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  record = folder / RECORD
+  before = json.loads(record.read_text())['steps'] if record.exists() else []
+  seconds_before = {step['command']: step['seconds'] for step in before}
+  steps: list[dict[str, Any]] = []
+  for position, line in enumerate(road, start=1):
+    print(f'\n[{position}/{len(road)}] hephaestus {line}', flush=True)
+    start = time.monotonic()
+    result = _step(line, overrides, dry_run)
+    seconds = time.monotonic() - start
+    reused = bool(result.get('reused', False))
+    if dry_run:
+      continue
+    if reused:
+      seconds = seconds_before.get(line, seconds)
+    steps.append(
+      {
+        'name': step_name(line),
+        'command': line,
+        'seconds': round(seconds, 1),
+        'reused': reused,
+      }
+    )
+    artefacts.write_json(record, {'steps': steps})
+  _print_times(steps)
+  return {'steps': steps}
+
+
+def step_name(line: str) -> str:
+  """A short name for a road's line.
+
+  >>> step_name('train gin/runs/demo_control.gin')
+  'train demo_control'
+  """
+  words = shlex.split(line)
+  return ' '.join([words[0], *(pathlib.Path(w).stem for w in words[1:2])])
+
+
+def _step(line: str, overrides: Sequence[str], dry_run: bool) -> dict[str, Any]:
+  """Runs one command; its tables and bars go to this terminal."""
+  command = [
+    *(sys.executable, '-m', 'hephaestus_jax', *shlex.split(line)),
+    *('--json', '--shared_overrides', *overrides),
+    *(['--dry_run'] if dry_run else []),
+  ]
+  # With --json a command's tables go to its standard error: ours, here.
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+  if done.returncode:
+    raise errors.UserError(
+      f'the step `hephaestus {line}` ended with exit code {done.returncode}; '
+      'its own message is above. Mend that, and run the same command again: '
+      'finished steps are reused.'
+    )
+  return dict(json.loads(done.stdout))
+
+
+def _print_times(steps: Sequence[dict[str, Any]]) -> None:
+  for step in steps:
+    mark = 'reused' if step['reused'] else ''
+    print(f'{step["name"]:<28} {step["seconds"]:>8.1f} s  {mark}')

@@ -1,0 +1,28 @@
+"""A road is walked step by step, each in its own process."""
+
+import json
+
+import pytest
+
+from hephaestus_jax import errors, run
+
+
+def test_a_steps_name_is_its_command_and_run_file():
+  assert run.step_name('train gin/runs/demo_control.gin') == (
+    'train demo_control'
+  )
+
+
+def test_an_empty_road_leaves_an_empty_record(tmp_path):
+  assert run.run(road=[], run_dir=str(tmp_path)) == {'steps': []}
+  assert json.loads((tmp_path / 'road.json').read_text()) == {'steps': []}
+
+
+def test_the_walk_stops_at_the_step_that_fails(tmp_path, capfd):
+  with pytest.raises(errors.UserError, match='`hephaestus run none.gin`'):
+    run.run(
+      road=['run none.gin', 'run never.gin'], run_dir=str(tmp_path)
+    )
+  said = capfd.readouterr()
+  assert "no file 'none.gin'" in said.err
+  assert 'never.gin' not in said.out + said.err
