@@ -1,0 +1,83 @@
+"""Attention: which earlier tokens each token reads, in one function.
+
+`attend` is the only place that knows how; the model hands it queries, keys,
+values and where each of them stands. Shape letters: see model.py.
+"""
+
+import jax
+import jax.numpy as jnp
+
+# Added to the logits of hidden pairs. Finite, so that a row that sees nothing
+# (padding) gives numbers instead of NaN, whose gradients would spread.
+_HIDDEN = -1e30
+
+
+def attend(
+  q_BLNH: jax.Array,
+  k_BSKH: jax.Array,
+  v_BSKH: jax.Array,
+  *,
+  positions_BL: jax.Array,
+  kv_positions_BS: jax.Array,
+  segment_ids_BL: jax.Array | None = None,
+  kv_segment_ids_BS: jax.Array | None = None,
+  window: int | None = None,
+  block: int | None = None,
+) -> jax.Array:
+  """What each query reads, `out_BLNH`, with the softmax in float32.
+
+  A query sees the keys of its own segment (where segments are given) at its own
+  position or before it, the nearest `window` of them when there is a window
+  (the query's own included, as Mistral counts).
+
+  Args:
+    q_BLNH: queries, rotated but not scaled.
+    k_BSKH: keys, rotated; K divides N, and K < N is grouped-query attention.
+    v_BSKH: values.
+    positions_BL: where each query stands in its segment.
+    kv_positions_BS: where each key stands in its segment.
+    segment_ids_BL: which segment each query is of; None = there is only one.
+    kv_segment_ids_BS: which segment each key is of; None when the other is.
+    window: how many positions back a query sees; None = all.
+    block: promises that queries and keys are the same tokens in the same order,
+      each segment contiguous, and lets `block` queries at a time skip the keys
+      after them (and those before their window): on CPU 1.2 x the speed.
+  """
+  groups = q_BLNH.shape[2] // k_BSKH.shape[2]
+  length = q_BLNH.shape[1]
+  q_BLNH = q_BLNH * q_BLNH.shape[3] ** -0.5
+  # Repeating the heads beats an einsum over groups 1.4 x on XLA:CPU.
+  k_BSNH = jnp.repeat(k_BSKH, groups, axis=2)
+  v_BSNH = jnp.repeat(v_BSKH, groups, axis=2)
+
+  def rows(start: int, stop: int, first: int, last: int) -> jax.Array:
+    """Queries start..stop reading keys first..last."""
+    distance_BLS = (
+      positions_BL[:, start:stop, None] - kv_positions_BS[:, None, first:last]
+    )
+    seen_BLS = distance_BLS >= 0
+    if window is not None:
+      seen_BLS &= distance_BLS < window
+    if segment_ids_BL is not None and kv_segment_ids_BS is not None:
+      seen_BLS &= (
+        segment_ids_BL[:, start:stop, None]
+        == kv_segment_ids_BS[:, None, first:last]
+      )
+    logits_BNLS = jnp.einsum(
+      'BLNH,BSNH->BNLS',
+      q_BLNH[:, start:stop],
+      k_BSNH[:, first:last],
+      preferred_element_type=jnp.float32,
+    )
+    logits_BNLS = jnp.where(seen_BLS[:, None], logits_BNLS, _HIDDEN)
+    shares_BNLS = jax.nn.softmax(logits_BNLS, axis=-1).astype(v_BSNH.dtype)
+    return jnp.einsum('BNLS,BSNH->BLNH', shares_BNLS, v_BSNH[:, first:last])
+
+  if block is None:
+    return rows(0, length, 0, k_BSKH.shape[1])
+  outs = []
+  for start in range(0, length, block):
+    stop = min(start + block, length)
+    first = 0 if window is None else max(0, start - window + 1)
+    outs.append(rows(start, stop, first, stop))
+  return jnp.concatenate(outs, axis=1)

@@ -1,0 +1,477 @@
+"""The network: one decoder-only Transformer, whose config makes it a LLaMA.
+
+RMSNorm, rotary positions, grouped-query attention and SwiGLU. LLaMA 2 and 3,
+Mistral and SmolLM2 differ only in their `Config`. Inside, Flax NNX modules;
+outside, functions of a config and of `params`, a nested dict of arrays whose
+layers are stacked on axis 0.
+
+Array names end in their axes:
+  B batch         L length (queries)   S length (keys)
+  D emb_dim       N query heads        K key and value heads
+  H head_dim      F mlp_dim            V vocabulary
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hephaestus_jax import attention, errors, partitioning
+
+# What the backward pass finds saved, by name: None = everything.
+REMAT: dict[str, Callable[..., Any] | None] = {
+  'none': None,
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'full': jax.checkpoint_policies.nothing_saveable,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+  """LLaMA 3.1's stretching of the rotary wavelengths to longer contexts."""
+
+  factor: float = 8.0
+  low_frequency_factor: float = 1.0
+  high_frequency_factor: float = 4.0
+  original_length: int = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """What a network is. The words are T5X's.
+
+  Attributes:
+    sliding_window: how many positions back a token sees; None = all.
+    tied_output: whether the embedding is also the output matrix.
+    dtype: of the computation (norms, softmax and logits are float32 always).
+    param_dtype: of the parameters.
+    scan: one compiled layer run in a loop; False = unrolled, which compiles
+      longer and may run faster.
+    remat: a name in REMAT.
+    attention_block: queries per block, see `attention.attend`.
+  """
+
+  vocab_size: int
+  emb_dim: int
+  num_layers: int
+  num_heads: int
+  num_kv_heads: int
+  head_dim: int
+  mlp_dim: int
+  rope_theta: float = 10000.0
+  rope_scaling: RopeScaling | None = None
+  norm_epsilon: float = 1e-5
+  sliding_window: int | None = None
+  tied_output: bool = False
+  dtype: str = 'float32'
+  param_dtype: str = 'float32'
+  scan: bool = True
+  remat: str = 'none'
+  attention_block: int | None = None
+
+  def __post_init__(self) -> None:
+    if self.num_heads % self.num_kv_heads:
+      raise errors.UserError(
+        f'model.Config.num_heads = {self.num_heads} is no multiple of '
+        f'num_kv_heads = {self.num_kv_heads}.'
+      )
+    if self.head_dim % 2:
+      raise errors.UserError(
+        f'model.Config.head_dim = {self.head_dim} is odd; rotary positions '
+        'turn pairs.'
+      )
+    if self.remat not in REMAT:
+      raise errors.UserError(
+        f'model.Config.remat = {self.remat!r} is none of {sorted(REMAT)}.'
+      )
+    for name in ('dtype', 'param_dtype'):
+      if getattr(self, name) not in ('float32', 'bfloat16'):
+        raise errors.UserError(
+          f'model.Config.{name} = {getattr(self, name)!r} is neither '
+          "'float32' nor 'bfloat16'."
+        )
+
+
+def _matrix(
+  rngs: nnx.Rngs,
+  config: Config,
+  shape: tuple[int, ...],
+  axes: tuple[str, ...],
+  std: float,
+) -> nnx.Param:
+  """A normal parameter, cut off at two standard deviations, axes named."""
+  initialise = nnx.initializers.truncated_normal(std)
+  value = initialise(rngs.params(), shape, jnp.dtype(config.param_dtype))
+  return nnx.Param(value, axes=axes)
+
+
+def _norm(config: Config) -> nnx.Param:
+  """The scale of an RMSNorm. Its name must end in 'norm': see optimizer.py."""
+  ones_D = jnp.ones((config.emb_dim,), jnp.dtype(config.param_dtype))
+  return nnx.Param(ones_D, axes=('norm',))
+
+
+def rms_norm(x_BLD: jax.Array, scale_D: jax.Array, epsilon: float) -> jax.Array:
+  """x scaled to a root mean square of 1 over D, then by `scale_D`."""
+  x32_BLD = x_BLD.astype(jnp.float32)
+  square_BL1 = jnp.mean(jnp.square(x32_BLD), axis=-1, keepdims=True)
+  x32_BLD = x32_BLD * jax.lax.rsqrt(square_BL1 + epsilon)
+  return (x32_BLD * scale_D.astype(jnp.float32)[None, None]).astype(x_BLD.dtype)
+
+
+def rope_frequencies(config: Config) -> np.ndarray:
+  """Radians per position of each of the head_dim / 2 pairs, float32.
+
+  With `rope_scaling`, wavelengths that turn less than `low_frequency_factor`
+  times in the original length are stretched by `factor`, those that turn more
+  than `high_frequency_factor` times are kept, and between them is a ramp.
+  """
+  exponents = np.arange(0, config.head_dim, 2) / config.head_dim
+  frequencies = config.rope_theta**-exponents
+  if config.rope_scaling is not None:
+    scaling = config.rope_scaling
+    turns = scaling.original_length * frequencies / (2 * math.pi)
+    kept = np.clip(
+      (turns - scaling.low_frequency_factor)
+      / (scaling.high_frequency_factor - scaling.low_frequency_factor),
+      0.0,
+      1.0,
+    )
+    frequencies = frequencies * (kept + (1 - kept) / scaling.factor)
+  return frequencies.astype(np.float32)
+
+
+def rope_angles(config: Config, positions_BL: jax.Array) -> jax.Array:
+  """Radians to turn each pair by, [B, L, head_dim / 2]."""
+  frequencies = jnp.asarray(rope_frequencies(config))[None, None]
+  return positions_BL[..., None].astype(jnp.float32) * frequencies
+
+
+def rotate(x_BLNH: jax.Array, angles_BLH: jax.Array) -> jax.Array:
+  """x with dimension i and i + H/2 turned as one pair (the half-split layout).
+
+  With H = 2 and an angle of 90 degrees, [3, 4] becomes [-4, 3].
+  """
+  cos_BL1H = jnp.cos(angles_BLH)[:, :, None]
+  sin_BL1H = jnp.sin(angles_BLH)[:, :, None]
+  first, second = jnp.split(x_BLNH.astype(jnp.float32), 2, axis=-1)
+  turned_BLNH = jnp.concatenate(
+    [
+      first * cos_BL1H - second * sin_BL1H,
+      second * cos_BL1H + first * sin_BL1H,
+    ],
+    axis=-1,
+  )
+  return turned_BLNH.astype(x_BLNH.dtype)
+
+
+class Attention(nnx.Module):
+  """Grouped-query self-attention with rotary positions."""
+
+  def __init__(self, config: Config, rngs: nnx.Rngs):
+    D, N, K, H = (
+      config.emb_dim,
+      config.num_heads,
+      config.num_kv_heads,
+      config.head_dim,
+    )
+    # Depth scaling (GPT-2): 2 * num_layers outputs are summed in the residual
+    # stream, whose variance then does not grow with depth.
+    out_std = (N * H) ** -0.5 * (2 * config.num_layers) ** -0.5
+    axes = ('embed', 'heads', 'head_dim')
+    kv_axes = ('embed', 'kv', 'head_dim')
+    self.query = _matrix(rngs, config, (D, N, H), axes, D**-0.5)
+    self.key = _matrix(rngs, config, (D, K, H), kv_axes, D**-0.5)
+    self.value = _matrix(rngs, config, (D, K, H), kv_axes, D**-0.5)
+    self.output = _matrix(
+      rngs, config, (N, H, D), ('heads', 'head_dim', 'embed'), out_std
+    )
+
+  def project(
+    self, x_BLD: jax.Array, angles_BLH: jax.Array
+  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Queries, keys and values; the first two turned by their position."""
+    dtype = x_BLD.dtype
+    q_BLNH = jnp.einsum('BLD,DNH->BLNH', x_BLD, self.query[...].astype(dtype))
+    k_BLKH = jnp.einsum('BLD,DKH->BLKH', x_BLD, self.key[...].astype(dtype))
+    v_BLKH = jnp.einsum('BLD,DKH->BLKH', x_BLD, self.value[...].astype(dtype))
+    return rotate(q_BLNH, angles_BLH), rotate(k_BLKH, angles_BLH), v_BLKH
+
+  def merge(self, out_BLNH: jax.Array) -> jax.Array:
+    """What the heads read, mixed back into the residual stream."""
+    output_NHD = self.output[...].astype(out_BLNH.dtype)
+    return jnp.einsum('BLNH,NHD->BLD', out_BLNH, output_NHD)
+
+
+class Mlp(nnx.Module):
+  """SwiGLU: down(silu(gate(x)) * up(x))."""
+
+  def __init__(self, config: Config, rngs: nnx.Rngs):
+    D, F = config.emb_dim, config.mlp_dim
+    down_std = F**-0.5 * (2 * config.num_layers) ** -0.5
+    self.gate = _matrix(rngs, config, (D, F), ('embed', 'mlp'), D**-0.5)
+    self.up = _matrix(rngs, config, (D, F), ('embed', 'mlp'), D**-0.5)
+    self.down = _matrix(rngs, config, (F, D), ('mlp', 'embed'), down_std)
+
+  def __call__(self, x_BLD: jax.Array) -> jax.Array:
+    dtype = x_BLD.dtype
+    gate_BLF = jnp.einsum('BLD,DF->BLF', x_BLD, self.gate[...].astype(dtype))
+    up_BLF = jnp.einsum('BLD,DF->BLF', x_BLD, self.up[...].astype(dtype))
+    return jnp.einsum(
+      'BLF,FD->BLD',
+      jax.nn.silu(gate_BLF) * up_BLF,
+      self.down[...].astype(dtype),
+    )
+
+
+# How a layer reads: (q, k, v, its part of the cache) -> (out, the cache after).
+Reader = Callable[[jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
+
+
+class Block(nnx.Module):
+  """One layer: attention, then the MLP, each normed before and added after."""
+
+  def __init__(self, config: Config, rngs: nnx.Rngs):
+    self.epsilon = config.norm_epsilon
+    self.attention_norm = _norm(config)
+    self.attention = Attention(config, rngs)
+    self.mlp_norm = _norm(config)
+    self.mlp = Mlp(config, rngs)
+
+  def __call__(
+    self, x_BLD: jax.Array, angles_BLH: jax.Array, read: Reader, cache: Any
+  ) -> tuple[jax.Array, Any]:
+    normed_BLD = rms_norm(x_BLD, self.attention_norm[...], self.epsilon)
+    out_BLNH, cache = read(
+      *self.attention.project(normed_BLD, angles_BLH), cache
+    )
+    x_BLD = x_BLD + self.attention.merge(out_BLNH)
+    normed_BLD = rms_norm(x_BLD, self.mlp_norm[...], self.epsilon)
+    x_BLD = x_BLD + self.mlp(normed_BLD)
+    return partitioning.constrain(x_BLD, 'batch', 'length', None), cache
+
+
+class Transformer(nnx.Module):
+  """Embedding, layers, final norm and, where it isn't tied, the output."""
+
+  def __init__(self, config: Config, rngs: nnx.Rngs):
+    self.config = config
+    V, D = config.vocab_size, config.emb_dim
+    self.embedding = _matrix(rngs, config, (V, D), ('vocab', 'embed'), 0.02)
+    keys = jax.random.split(rngs.params(), config.num_layers)
+    self.layers = nnx.vmap(lambda key: Block(config, nnx.Rngs(key)))(keys)
+    self.final_norm = _norm(config)
+    if not config.tied_output:
+      self.output = _matrix(rngs, config, (D, V), ('embed', 'vocab'), D**-0.5)
+
+  def __call__(
+    self,
+    tokens_BL: jax.Array,
+    positions_BL: jax.Array,
+    read: Reader,
+    cache: Any = None,
+  ) -> tuple[jax.Array, Any]:
+    """Hidden states after the final norm, and the layers' caches, stacked."""
+    config = self.config
+    embedding_VD = self.embedding[...].astype(config.dtype)
+    x_BLD = jnp.take(embedding_VD, tokens_BL, axis=0)
+    x_BLD = partitioning.constrain(x_BLD, 'batch', 'length', None)
+    angles_BLH = rope_angles(config, positions_BL)
+    graph, stacked = nnx.split(self.layers)
+
+    def step(x_BLD: jax.Array, layer: Any) -> tuple[jax.Array, Any]:
+      weights, cache = layer
+      return nnx.merge(graph, weights)(x_BLD, angles_BLH, read, cache)
+
+    policy = REMAT[config.remat]
+    if policy is not None:
+      # A loop keeps the recomputation apart by itself; unrolled, XLA would
+      # merge it with the forward pass and save everything after all.
+      step = jax.checkpoint(step, policy=policy, prevent_cse=not config.scan)
+    if config.scan:
+      x_BLD, cache = jax.lax.scan(step, x_BLD, (stacked, cache))
+    else:
+      leaves, tree = jax.tree.flatten((stacked, cache))
+      caches = []
+      for layer in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True):
+        x_BLD, after = step(x_BLD, jax.tree.unflatten(tree, layer))
+        caches.append(after)
+      cache = jax.tree.map(lambda *parts: jnp.stack(parts), *caches)
+    return rms_norm(x_BLD, self.final_norm[...], config.norm_epsilon), cache
+
+  def unembed(self, hidden_BLD: jax.Array) -> jax.Array:
+    """Logits in float32."""
+    if self.config.tied_output:
+      equation, matrix = 'BLD,VD->BLV', self.embedding[...]
+    else:
+      equation, matrix = 'BLD,DV->BLV', self.output[...]
+    return jnp.einsum(
+      equation,
+      hidden_BLD,
+      matrix.astype(hidden_BLD.dtype),
+      preferred_element_type=jnp.float32,
+    )
+
+
+@functools.cache
+def _abstract(config: Config) -> tuple[Any, Any]:
+  """The network's graph and its parameters' shapes; nothing is computed."""
+  return nnx.split(nnx.eval_shape(lambda: Transformer(config, nnx.Rngs(0))))
+
+
+def _network(config: Config, params: Any) -> Transformer:
+  return nnx.merge(_abstract(config)[0], params)
+
+
+def init(config: Config, seed: int | jax.Array) -> dict[str, Any]:
+  """Fresh parameters: a pure function of (config, seed), on any mesh.
+
+  Matrices are truncated normal with variance 1 / fan-in, divided by
+  2 * num_layers where they write to the residual stream; the embedding has
+  standard deviation 0.02. To make them where they belong, jit with
+  `out_shardings`.
+  """
+  return nnx.to_pure_dict(nnx.state(Transformer(config, nnx.Rngs(seed))))
+
+
+def abstract(config: Config) -> dict[str, Any]:
+  """The parameters' shapes and dtypes, as `init` would make them."""
+  return nnx.to_pure_dict(_abstract(config)[1])
+
+
+def logical_axes(config: Config) -> dict[str, Any]:
+  """The parameters' tree with a tuple of axis names for each array."""
+  axes = jax.tree.map(
+    lambda variable: variable.get_metadata('axes'),
+    _abstract(config)[1],
+    is_leaf=lambda node: isinstance(node, nnx.Variable),
+  )
+  axes = nnx.to_pure_dict(axes)
+  axes['layers'] = jax.tree.map(
+    lambda names: ('layers', *names),
+    axes['layers'],
+    is_leaf=lambda node: isinstance(node, tuple),
+  )
+  return axes
+
+
+def num_parameters(config: Config) -> int:
+  """How many numbers the parameters hold; a tied output is counted once."""
+  return sum(
+    math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract(config))
+  )
+
+
+def forward(
+  config: Config,
+  params: dict[str, Any],
+  tokens_BL: jax.Array,
+  segment_ids_BL: jax.Array,
+  positions_BL: jax.Array,
+) -> jax.Array:
+  """Hidden states after the final norm, `hidden_BLD`, of packed rows.
+
+  Tokens see earlier tokens of their own segment only. Segments are contiguous
+  in a row and positions restart with each; segment 0 is padding.
+  """
+
+  def read(
+    q_BLNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, cache: None
+  ) -> tuple[jax.Array, None]:
+    out_BLNH = attention.attend(
+      q_BLNH,
+      k_BSKH,
+      v_BSKH,
+      positions_BL=positions_BL,
+      kv_positions_BS=positions_BL,
+      segment_ids_BL=segment_ids_BL,
+      kv_segment_ids_BS=segment_ids_BL,
+      window=config.sliding_window,
+      block=config.attention_block,
+    )
+    return out_BLNH, cache
+
+  network = _network(config, params)
+  return network(tokens_BL, positions_BL, read)[0]
+
+
+def unembed(
+  config: Config, params: dict[str, Any], hidden_BLD: jax.Array
+) -> jax.Array:
+  """Logits `logits_BLV`, float32, of hidden states as `forward` gives them."""
+  return _network(config, params).unembed(hidden_BLD)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cache:
+  """Keys and values of every layer; the slot of a token is its position.
+
+  Attributes:
+    keys: [num_layers, B, S, K, H], rotated.
+    values: the same shape.
+  """
+
+  keys: jax.Array
+  values: jax.Array
+
+
+def init_cache(config: Config, batch: int, length: int) -> Cache:
+  """An empty cache for `batch` sequences of at most `length` tokens."""
+  shape = (
+    config.num_layers,
+    batch,
+    length,
+    config.num_kv_heads,
+    config.head_dim,
+  )
+  zeros = functools.partial(jnp.zeros, shape, jnp.dtype(config.dtype))
+  return Cache(zeros(), zeros())
+
+
+def forward_cached(
+  config: Config,
+  params: dict[str, Any],
+  tokens_BL: jax.Array,
+  positions_BL: jax.Array,
+  cache: Cache,
+) -> tuple[jax.Array, Cache]:
+  """Hidden states of the next L tokens of each sequence, and the cache after.
+
+  Prompts of different lengths are padded on the right, with position -1:
+  padding is not stored, and its hidden states mean nothing. Positions run on
+  from 0 without gaps, over calls as well; the caller keeps them below the
+  cache's length (a position beyond it would not be stored).
+  """
+  length = cache.keys.shape[2]
+  batch = tokens_BL.shape[0]
+  rows_B1 = jnp.arange(batch)[:, None]
+  # Padding goes to a slot that isn't there, and mode='drop' drops it.
+  slots_BL = jnp.where(positions_BL < 0, length, positions_BL)
+  # A slot holds the token of that position, or one not yet written: those are
+  # later than any query, so that causality hides them.
+  kv_positions_BS = jnp.broadcast_to(jnp.arange(length)[None], (batch, length))
+
+  def read(
+    q_BLNH: jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array, cache: Cache
+  ) -> tuple[jax.Array, Cache]:
+    keys_BSKH = cache.keys.at[rows_B1, slots_BL].set(k_BLKH, mode='drop')
+    values_BSKH = cache.values.at[rows_B1, slots_BL].set(v_BLKH, mode='drop')
+    out_BLNH = attention.attend(
+      q_BLNH,
+      keys_BSKH,
+      values_BSKH,
+      positions_BL=positions_BL,
+      kv_positions_BS=kv_positions_BS,
+      window=config.sliding_window,
+    )
+    return out_BLNH, Cache(keys_BSKH, values_BSKH)
+
+  network = _network(config, params)
+  return network(tokens_BL, positions_BL, read, cache)
