@@ -1,0 +1,306 @@
+"""What a run left behind, read from its files into plain numbers.
+
+The report draws from `Results` alone. A part that was not run is None or
+empty; a file that is there and can't be read is the user's to mend.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from hephaestus_jax import artefacts, errors
+
+TRAIN_SPLIT = 'train'
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One stage of one training run.
+
+  Attributes:
+    lines: those of metrics.jsonl, in order of steps.
+  """
+
+  lines: tuple[dict[str, Any], ...]
+
+  @property
+  def training(self) -> tuple[dict[str, Any], ...]:
+    """The lines that hold a training loss, and not an evaluation alone."""
+    return tuple(line for line in self.lines if 'loss' in line)
+
+  @property
+  def steps(self) -> int:
+    """The last step that was logged."""
+    return max((line['step'] for line in self.lines), default=0)
+
+  @property
+  def tokens(self) -> int:
+    """Tokens trained on in this stage up to its last logged step."""
+    return max((line['tokens'] for line in self.lines), default=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One training run: its stages in order, None for one not run."""
+
+  name: str
+  stages: dict[str, Stage | None]
+  bfcl: dict[str, dict[str, Any]] | None
+
+  def offsets(self) -> dict[str, int]:
+    """Tokens trained on before each stage that was run.
+
+    >>> run.offsets()
+    {'stage1': 0, 'stage2': 4096}
+    """
+    offsets, tokens = {}, 0
+    for name, stage in self.stages.items():
+      if stage is not None:
+        offsets[name] = tokens
+        tokens += stage.tokens
+    return offsets
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+  """All that the report shows of a run folder, as the files hold it."""
+
+  run_dir: pathlib.Path
+  runs: tuple[Run, ...]
+  drops: list[dict[str, Any]] | None
+  composition: Any | None
+  classifier: dict[str, Any] | None
+  decontamination: Any | None
+  caches: tuple[dict[str, Any], ...]
+  road: list[dict[str, Any]] | None
+  configs: dict[str, str]
+
+
+def read(run_dir: str, runs: Sequence[str], stages: Sequence[str]) -> Results:
+  """Reads the artefacts of a run.
+
+  Raises:
+    errors.UserError: the run or its corpus doesn't exist, or a file in it is
+      not what its command writes.
+  """
+  root = pathlib.Path(run_dir)
+  corpus = root / 'corpus'
+  for folder in (root, corpus):
+    if not folder.is_dir():
+      raise errors.UserError(
+        f'{folder} does not exist, so there is nothing to report. '
+        'Give run_dir the folder of a run whose corpus was built.'
+      )
+  road = _json(root / 'road.json')
+  return Results(
+    run_dir=root,
+    runs=tuple(_run(root / name, stages) for name in runs),
+    drops=_json(corpus / 'drops.json'),
+    composition=_json(corpus / 'composition.json'),
+    classifier=_json(corpus / 'classifier.json'),
+    decontamination=_json(corpus / 'decontamination.json'),
+    caches=tuple(
+      _json(path) for path in sorted(root.glob('cache/tasks/*/*/cache.json'))
+    ),
+    road=None if road is None else road['steps'],
+    configs={
+      str(path.relative_to(root)): path.read_text()
+      for folder in ('corpus', 'tokenizer', 'cache', *runs)
+      for pattern in (artefacts.CONFIG, f'*/{artefacts.CONFIG}')
+      for path in sorted((root / folder).glob(pattern))
+    },
+  )
+
+
+def _run(folder: pathlib.Path, stages: Sequence[str]) -> Run:
+  return Run(
+    name=folder.name,
+    stages={name: _stage(folder / name / 'metrics.jsonl') for name in stages},
+    bfcl=_json(folder / 'evaluation' / 'bfcl.json'),
+  )
+
+
+def _stage(path: pathlib.Path) -> Stage | None:
+  """The lines of metrics.jsonl; None if the stage was not run.
+
+  A last line that was cut off in the middle is not a line: training that is
+  resumed cuts it away.
+  """
+  if not path.exists():
+    return None
+  lines = []
+  for number, text in enumerate(path.read_text().splitlines(True), start=1):
+    if not text.endswith('\n'):
+      break
+    try:
+      lines.append(json.loads(text))
+    except json.JSONDecodeError as error:
+      raise errors.UserError(
+        f'{path}, line {number}, is no JSON: {error}. Delete the folder of '
+        'this stage, and train it again.'
+      ) from error
+  return Stage(tuple(lines))
+
+
+def _json(path: pathlib.Path) -> Any:
+  """What a JSON file holds; None if there is no such file."""
+  if not path.exists():
+    return None
+  try:
+    return json.loads(path.read_text())
+  except json.JSONDecodeError as error:
+    raise errors.UserError(
+      f'{path} is no JSON: {error}. Delete it, and run the command again.'
+    ) from error
+
+
+def summary(results: Results, benchmark: str) -> dict[str, Any]:
+  """The report's numbers as JSON; null stands for what was not run.
+
+  Args:
+    results: a run's artefacts.
+    benchmark: the evaluation whose loss counts, as named in metrics.jsonl.
+  """
+  runs = results.runs
+  return {
+    'corpus_tokens': tokens_by(results, 'kind'),
+    'drops': None
+    if results.drops is None
+    else {row['step']: row['drops'] for row in drops_by_step(results.drops)},
+    'benchmark_loss': {
+      run.name: benchmark_loss(run, benchmark, 'token') for run in runs
+    },
+    'benchmark_loss_per_character': {
+      run.name: benchmark_loss(run, benchmark, 'character') for run in runs
+    },
+    'bfcl': {
+      run.name: None
+      if run.bfcl is None
+      else {
+        category: {'n': score['n'], 'accuracy': score['accuracy']}
+        for category, score in run.bfcl.items()
+      }
+      for run in runs
+    },
+    'seconds': None
+    if results.road is None
+    else {step['name']: step['seconds'] for step in results.road},
+    'steps': {
+      run.name: {
+        name: None if stage is None else stage.steps
+        for name, stage in run.stages.items()
+      }
+      for run in runs
+    },
+    'training_tokens': {
+      run.name: {
+        name: None if stage is None else stage.tokens
+        for name, stage in run.stages.items()
+      }
+      for run in runs
+    },
+  }
+
+
+def tokens_by(results: Results, field: str) -> dict[str, int] | None:
+  """Cached training tokens, the most first: {'code': 900, 'text': 400}.
+
+  Args:
+    results: a run's artefacts.
+    field: 'kind' or 'task'.
+  """
+  tokens: Counter[str] = Counter()
+  for cache in results.caches:
+    if cache['split'] == TRAIN_SPLIT:
+      tokens[cache[field]] += cache['tokens']
+  return dict(tokens.most_common()) or None
+
+
+def drops_by_step(drops: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The drop table's rows summed over sources, steps in their order.
+
+  `unaccounted` is in - out - all drops: nought, or documents were lost without
+  a reason.
+
+  >>> drops_by_step([
+  ...   {'step': 'length', 'source': 'a', 'in': 9, 'out': 7,
+  ...    'drops': {'too_short': 2}},
+  ...   {'step': 'length', 'source': 'b', 'in': 5, 'out': 4,
+  ...    'drops': {'too_long': 1}}])
+  [{'step': 'length', 'in': 14, 'out': 11,
+    'drops': {'too_long': 1, 'too_short': 2}, 'unaccounted': 0}]
+  """
+  rows: dict[str, dict[str, Any]] = {}
+  for entry in drops:
+    row = rows.setdefault(
+      entry['step'],
+      {'step': entry['step'], 'in': 0, 'out': 0, 'drops': Counter()},
+    )
+    row['in'] += entry['in']
+    row['out'] += entry['out']
+    row['drops'].update(entry['drops'])
+  return [
+    {
+      **row,
+      'drops': dict(sorted(row['drops'].items())),
+      'unaccounted': row['in'] - row['out'] - row['drops'].total(),
+    }
+    for row in rows.values()
+  ]
+
+
+def benchmark_loss(
+  run: Run, benchmark: str, unit: str
+) -> dict[str, dict[str, float | None] | None]:
+  """The benchmark's loss before and after each stage, in nats per `unit`.
+
+  >>> benchmark_loss(run, 'function_calls', 'token')
+  {'stage1': {'before': 9.01, 'after': 4.2}, 'stage2': None}
+  """
+  key = f'evaluation/{benchmark}/nll_per_{unit}'
+  losses: dict[str, dict[str, float | None] | None] = {}
+  for name, stage in run.stages.items():
+    measured = {
+      line['step']: line[key]
+      for line in (stage.lines if stage else ())
+      if key in line
+    }
+    later = [step for step in measured if step > 0]
+    losses[name] = {
+      'before': measured.get(0),
+      'after': measured[max(later)] if later else None,
+    }
+    if not measured:
+      losses[name] = None
+  return losses
+
+
+def final_loss(run: Run, benchmark: str, unit: str) -> float | None:
+  """The benchmark's loss after the last stage that was measured."""
+  after = [
+    loss['after']
+    for loss in benchmark_loss(run, benchmark, unit).values()
+    if loss is not None and loss['after'] is not None
+  ]
+  return after[-1] if after else None
+
+
+def not_run(results: Results) -> list[str]:
+  """The parts of the road that left nothing: ['control/stage3', ...]."""
+  missing = [
+    f'corpus/{name}'
+    for name in ('drops', 'composition', 'classifier', 'decontamination')
+    if getattr(results, name) is None
+  ]
+  if not results.caches:
+    missing.append('cache')
+  for run in results.runs:
+    missing += [
+      f'{run.name}/{name}' for name, stage in run.stages.items() if not stage
+    ]
+    if run.bfcl is None:
+      missing.append(f'{run.name}/evaluation')
+  return missing

@@ -1,0 +1,297 @@
+"""The report's tables as HTML: one function per table, from `Results`.
+
+Each gives None where nothing was run, so that the page can say so.
+"""
+
+import dataclasses
+import html
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from hephaestus_jax.report import results
+
+NOT_RUN = 'not run'
+# Paper, table 6: on 20,000 labels of a language model.
+PAPER_CLASSIFIER = {
+  'accuracy': 0.8746,
+  'f1': 0.8720,
+  'precision': 0.8342,
+  'recall': 0.9133,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Markup:
+  """Text that is HTML already; every other cell is escaped."""
+
+  html: str
+
+
+def table(
+  head: Sequence[str | Markup],
+  rows: Sequence[Sequence[Any]],
+  foot: Sequence[Any] | None = None,
+) -> str:
+  """An HTML table; numbers to the right, words to the left, None as a dash.
+
+  >>> table(['source', 'tokens'], [['docs', 1200]])
+  '<div class="scroll"><table><thead><tr><th>source</th><th class="number">...
+  """
+  numeric = [
+    any(text(row[i])[:1].isdigit() for row in rows) for i in range(len(head))
+  ]
+
+  def line(cells: Sequence[Any], tag: str) -> str:
+    return (
+      '<tr>'
+      + ''.join(
+        f'<{tag} class="number">{text(cell)}</{tag}>'
+        if right
+        else f'<{tag}>{text(cell)}</{tag}>'
+        for cell, right in zip(cells, numeric, strict=True)
+      )
+      + '</tr>'
+    )
+
+  body = '\n'.join(line(row, 'td') for row in rows)
+  end = '' if foot is None else f'\n<tfoot>{line(foot, "td")}</tfoot>'
+  return (
+    f'<div class="scroll"><table><thead>{line(head, "th")}</thead>\n'
+    f'<tbody>\n{body}\n</tbody>{end}</table></div>'
+  )
+
+
+def text(cell: Any) -> str:
+  """A cell's HTML: 1234567 as '1,234,567', 0.51234 as '0.512'."""
+  if cell is None:
+    return '–'
+  if isinstance(cell, Markup):
+    return cell.html
+  if isinstance(cell, bool) or not isinstance(cell, int | float):
+    return html.escape(str(cell))
+  return f'{cell:,}' if isinstance(cell, int) else f'{cell:,.3f}'
+
+
+def corpus(found: results.Results) -> str | None:
+  """Cached tokens by task and split, and the documents they come from."""
+  if not found.caches:
+    return None
+  splits = list(dict.fromkeys(cache['split'] for cache in found.caches))
+  splits.sort(key=lambda split: split != results.TRAIN_SPLIT)
+  tasks = {cache['task']: cache['kind'] for cache in found.caches}
+  by_place = {(c['task'], c['split']): c for c in found.caches}
+  rows = []
+  for task, kind in tasks.items():
+    places = [by_place.get((task, split)) for split in splits]
+    documents = sum(place['documents'] for place in places if place)
+    tokens = [place and place['tokens'] for place in places]
+    rows.append([task, kind, documents, *tokens])
+  totals = [sum(row[i] or 0 for row in rows) for i in range(2, len(rows[0]))]
+  head = ['task', 'kind', 'documents', *(f'tokens, {s}' for s in splits)]
+  return table(head, rows, ['all', '', *totals])
+
+
+def drops(found: results.Results) -> str | None:
+  """What each step took in, dropped and why; the balance closes the row."""
+  if found.drops is None:
+    return None
+  return table(
+    ['step', 'in', 'dropped', 'out', 'reasons', 'balance'],
+    [
+      [
+        row['step'],
+        row['in'],
+        sum(row['drops'].values()),
+        row['out'],
+        _reasons(row['drops']),
+        _balance(row['unaccounted']),
+      ]
+      for row in results.drops_by_step(found.drops)
+    ],
+  )
+
+
+def drops_by_source(found: results.Results) -> str | None:
+  """The same by source, as the corpus wrote it."""
+  if found.drops is None:
+    return None
+  return table(
+    ['step', 'source', 'in', 'dropped', 'out', 'reasons'],
+    [
+      [
+        row['step'],
+        row['source'],
+        row['in'],
+        sum(row['drops'].values()),
+        row['out'],
+        _reasons(row['drops']),
+      ]
+      for row in found.drops
+    ],
+  )
+
+
+def composition(found: results.Results) -> str | None:
+  """Documents and characters by source."""
+  if found.composition is None:
+    return None
+  raise NotImplementedError
+
+
+def decontamination(found: results.Results) -> str | None:
+  """What was looked for in the corpus, and what was found."""
+  if found.decontamination is None:
+    return None
+  raise NotImplementedError
+
+
+def classifier(found: results.Results) -> str | None:
+  """The agent/general classifier's scores beside the paper's."""
+  if found.classifier is None:
+    return None
+  return table(
+    ['measure', 'ours', 'paper, table 6'],
+    [
+      [name, float(found.classifier[name]), paper]
+      for name, paper in PAPER_CLASSIFIER.items()
+    ],
+  )
+
+
+def benchmark(found: results.Results, name: str) -> str | None:
+  """Benchmark loss before the first stage and after each, runs side by side.
+
+  A stage starts from the parameters of the one before. Where its first
+  measurement differs all the same, it has a row of its own.
+  """
+  columns = [
+    (run, unit) for unit in ('token', 'character') for run in found.runs
+  ]
+  losses = [results.benchmark_loss(run, name, unit) for run, unit in columns]
+  rows: list[list[Any]] = []
+  for stage in losses[0]:
+    for moment in ('before', 'after'):
+      cells = [(loss[stage] or {}).get(moment) for loss in losses]
+      known = any(cell is not None for cell in cells)
+      if known and (not rows or cells != rows[-1][1:]):
+        rows.append([f'{moment} {stage}', *cells])
+  if not rows:
+    return None
+  head = [
+    Markup(f'{html.escape(run.name)}<br>per {unit}') for run, unit in columns
+  ]
+  return table(['', *head], rows)
+
+
+def training(found: results.Results) -> str:
+  """A row per run and stage: how long it was and where it ended."""
+  rows: list[list[Any]] = []
+  for run in found.runs:
+    for name, stage in run.stages.items():
+      if stage is None or not stage.training:
+        rows.append([run.name, name, None, None, None, NOT_RUN])
+        continue
+      first, last = stage.training[0], stage.training[-1]
+      loss = [float(first['loss']), float(last['loss'])]
+      rows.append([run.name, name, stage.steps, stage.tokens, *loss])
+  head = ['run', 'stage', 'steps', 'tokens', 'first loss', 'last loss']
+  return table(head, rows)
+
+
+def speed(found: results.Results) -> str | None:
+  """A row per run and stage: what a training step cost.
+
+  Medians of the logged lines, the largest of `memory`.
+  """
+  rows = []
+  for run in found.runs:
+    for name, stage in run.stages.items():
+      if stage is None or not stage.training:
+        continue
+      lines = stage.training
+      rows.append(
+        [
+          run.name,
+          name,
+          round(_median(lines, 'tokens_per_second') or 0),
+          _percent(_median(lines, 'mfu')),
+          _percent(_median(lines, 'input_wait')),
+          f'{max(line["memory_bytes"] for line in lines) / 2**30:.1f} GiB',
+          f'{lines[-1]["seconds"]:,.0f} s',
+        ]
+      )
+  head = ['run', 'stage', 'tokens/s', 'MFU', 'input wait', 'memory', 'time']
+  return table(head, rows) if rows else None
+
+
+def bfcl(found: results.Results) -> str | None:
+  """Function calls judged right, by category and run."""
+  scored = [run for run in found.runs if run.bfcl is not None]
+  if not scored:
+    return None
+  categories = list(dict.fromkeys(c for run in scored for c in run.bfcl or {}))
+  return table(
+    ['category', *(f'{run.name}, correct' for run in scored)],
+    [
+      [category, *(_score((run.bfcl or {}).get(category)) for run in scored)]
+      for category in categories
+    ],
+  )
+
+
+def road(found: results.Results) -> str | None:
+  """The seconds of each step."""
+  if found.road is None:
+    return None
+  return table(
+    ['step', 'seconds', ''],
+    [
+      [
+        step['name'],
+        f'{step["seconds"]:,.1f}',
+        'reused' if step['reused'] else '',
+      ]
+      for step in found.road
+    ],
+    ['all', f'{sum(step["seconds"] for step in found.road):,.1f}', ''],
+  )
+
+
+def _reasons(dropped: dict[str, int]) -> Markup:
+  """Reasons in order of weight: 'too_short 12, symbols 3'."""
+  ordered = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+  return Markup(
+    ', '.join(
+      f'<span class="reason">{html.escape(name)}&nbsp;{n:,}</span>'
+      for name, n in ordered
+      if n
+    )
+  )
+
+
+def _balance(unaccounted: int) -> Markup:
+  if unaccounted:
+    return Markup(f'<strong class="bad">{unaccounted:+,} unaccounted</strong>')
+  return Markup('<span class="good">in = out + drops</span>')
+
+
+def _score(score: dict[str, Any] | None) -> Markup | None:
+  """'3 of 12 (25 %)', with how many of the rest could not be read."""
+  if score is None:
+    return None
+  share = f'{100 * score["accuracy"]:.0f}&nbsp;%'
+  return Markup(
+    f'{score["correct"]:,} of {score["n"]:,} '
+    f'<span class="faint">({share})</span>'
+  )
+
+
+def _median(lines: Sequence[dict[str, Any]], key: str) -> float | None:
+  """Over the lines that have `key`: not every device has a known peak."""
+  values = [line[key] for line in lines if key in line]
+  return statistics.median(values) if values else None
+
+
+def _percent(share: float | None) -> str | None:
+  return None if share is None else f'{100 * share:.1f} %'

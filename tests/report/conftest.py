@@ -1,0 +1,185 @@
+"""A run folder with plausible artefacts of every kind, in numbers we chose."""
+
+import json
+import math
+import pathlib
+from typing import Any
+
+import pytest
+
+TASKS = {
+  # task: (kind, tokens of its training split)
+  'service_docs_v1': ('documentation', 9_437_184),
+  'command_docs_v1': ('documentation', 6_291_456),
+  'python_code_v1': ('code', 7_340_032),
+  'books_v1': ('text', 4_194_304),
+  'service_calls_v1': ('instruction', 2_097_152),
+  'shell_sessions_v1': ('trajectory', 1_048_576),
+}
+STEPS = {'stage1': 120, 'stage2': 60, 'stage3': 40}
+TOKENS_A_STEP = 4096
+STAGE_TASKS = {
+  'stage1': (
+    'service_docs_v1',
+    'command_docs_v1',
+    'python_code_v1',
+    'books_v1',
+  ),
+  'stage2': ('service_docs_v1', 'command_docs_v1', 'shell_sessions_v1'),
+  'stage3': ('service_calls_v1',),
+}
+CONTROL_TASKS = ('python_code_v1', 'books_v1')
+STAGE_ROLES = {
+  'stage1': ('documentation', 'code', 'text'),
+  'stage2': ('documentation', 'thought', 'action', 'observation'),
+  'stage3': ('action', 'answer'),
+}
+DROPS = [
+  # step, source, in, out, drops
+  ('read', 'service_docs', 40_310, 40_300, {'no_name': 10}),
+  ('read', 'command_docs', 12_000, 12_000, {}),
+  (
+    'length',
+    'service_docs',
+    40_300,
+    38_000,
+    {'too_short': 2_290, 'too_long': 10},
+  ),
+  ('length', 'command_docs', 12_000, 11_900, {'too_short': 100}),
+  (
+    'deduplicate',
+    'service_docs',
+    38_000,
+    31_500,
+    {'exact': 4_000, 'near': 2_500},
+  ),
+  ('deduplicate', 'command_docs', 11_900, 11_850, {'exact': 50}),
+]
+
+
+@pytest.fixture
+def run_dir(tmp_path: pathlib.Path) -> pathlib.Path:
+  folder = tmp_path / 'demo'
+  write_run(folder)
+  return folder
+
+
+def write_run(folder: pathlib.Path) -> None:
+  """Writes what the whole road would leave behind."""
+  _json(
+    folder / 'corpus/drops.json',
+    [
+      {'step': s, 'source': n, 'in': i, 'out': o, 'drops': d}
+      for s, n, i, o, d in DROPS
+    ],
+  )
+  for task, (kind, tokens) in TASKS.items():
+    for split, part in (('train', tokens), ('validation', tokens // 64)):
+      _json(
+        folder / f'cache/tasks/{task}/{split}/cache.json',
+        {
+          'task': task,
+          'split': split,
+          'kind': kind,
+          'tokens': part,
+          'documents': part // 512,
+          'rows': part // 512,
+        },
+      )
+  for run, floor in (('forge', 2.1), ('control', 3.0)):
+    for stage in STEPS:
+      _metrics(folder / run / stage, run, stage, floor)
+    _json(folder / run / 'evaluation/bfcl.json', BFCL[run])
+  _json(folder / 'road.json', {'steps': ROAD})
+  (folder / 'corpus/config.gin').write_text("build.build.seed = 0 # <'&'>\n")
+
+
+BFCL = {
+  'forge': {
+    'simple': {
+      'n': 40,
+      'correct': 12,
+      'accuracy': 0.3,
+      'errors': {'no_call': 28},
+    },
+    'multiple': {
+      'n': 20,
+      'correct': 3,
+      'accuracy': 0.15,
+      'errors': {'type': 17},
+    },
+    'irrelevance': {'n': 24, 'correct': 18, 'accuracy': 0.75, 'errors': {}},
+  },
+  'control': {
+    'simple': {
+      'n': 40,
+      'correct': 4,
+      'accuracy': 0.1,
+      'errors': {'no_call': 36},
+    },
+    'multiple': {
+      'n': 20,
+      'correct': 0,
+      'accuracy': 0.0,
+      'errors': {'type': 20},
+    },
+    'irrelevance': {'n': 24, 'correct': 19, 'accuracy': 0.7917, 'errors': {}},
+  },
+}
+ROAD = [
+  {'name': name, 'command': command, 'seconds': seconds, 'reused': False}
+  for name, command, seconds in (
+    ('corpus demo', 'corpus gin/runs/demo.gin', 171.3),
+    ('cache demo', 'cache gin/runs/demo.gin', 88.0),
+    ('train demo', 'train gin/runs/demo.gin', 312.5),
+    ('train demo_control', 'train gin/runs/demo_control.gin', 305.9),
+    ('evaluate demo', 'evaluate gin/runs/demo.gin', 61.2),
+  )
+]
+
+
+def _metrics(folder: pathlib.Path, run: str, stage: str, floor: float) -> None:
+  """A loss that falls towards `floor` over the stages, with a ripple."""
+  tasks = STAGE_TASKS[stage]
+  if run == 'control' and stage != 'stage3':
+    tasks = CONTROL_TASKS
+  done = sum(STEPS[s] for s in STEPS if s < stage)
+  lines: list[dict[str, Any]] = []
+  for step in range(0, STEPS[stage] + 1):
+    loss = floor + 6 * math.exp(-(done + step) / 40)
+    line: dict[str, Any] = {'step': step, 'tokens': step * TOKENS_A_STEP}
+    if step % 2 == 0 and step:
+      wave = loss + 0.08 * math.sin(step * 1.7) + 0.05 * math.sin(step * 5.1)
+      line |= {
+        'loss': wave,
+        'learning_rate': 1e-3,
+        'gradient_norm': 1.0,
+        'tokens_per_second': 5_000.0 + step,
+        'mfu': 0.3,
+        'input_wait': 0.001 * (step % 5),
+        'memory_bytes': 2_147_483_648,
+        'seconds': 0.8 * step,
+      }
+      for i, task in enumerate(tasks):
+        line[f'loss/source/{task}'] = wave + 0.3 * (i - 1)
+      for i, role in enumerate(STAGE_ROLES[stage]):
+        line[f'loss/role/{role}'] = wave + 0.2 * (1 - i)
+      lines.append(line)
+    if step in (0, STEPS[stage]) or step % 40 == 0:
+      lines.append(
+        {
+          'step': step,
+          'tokens': step * TOKENS_A_STEP,
+          'evaluation/function_calls/nll_per_token': loss + 0.4,
+          'evaluation/function_calls/nll_per_character': (loss + 0.4) / 3,
+        }
+      )
+  folder.mkdir(parents=True)
+  (folder / 'metrics.jsonl').write_text(
+    ''.join(json.dumps(line) + '\n' for line in lines)
+  )
+
+
+def _json(path: pathlib.Path, value: Any) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(value))
