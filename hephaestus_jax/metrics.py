@@ -1,0 +1,244 @@
+"""What is measured while training, and where it is written.
+
+The train step gives sums; here they become means over the steps since the line
+before. Lines go to metrics.jsonl, which after a crash is cut back to the step
+that training resumes from, and to TensorBoard.
+"""
+
+import functools
+import json
+import math
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+import tensorboardX
+
+from hephaestus_jax import model as transformer
+from hephaestus_jax.corpus import document
+
+FILE = 'metrics.jsonl'
+TENSORBOARD = 'tensorboard'
+
+# bf16 FLOP/s of a chip, as its maker publishes it, by `jax.Device.device_kind`.
+PEAKS: Mapping[str, float] = {
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5e': 197e12,
+  'TPU v5': 459e12,
+  'TPU v5p': 459e12,
+  'TPU v6 lite': 918e12,
+  'TPU v6e': 918e12,
+}
+
+
+def flops_per_token(config: transformer.Config, sequence_length: int) -> float:
+  """Model FLOPs to train on a token: forward and backward, nothing recomputed.
+
+  6 for each parameter that multiplies (the embedding is only looked up), and 12
+  for each head dimension and position that a token attends to, on average over
+  a row that is one document.
+  """
+  parameters = transformer.num_parameters(config)
+  if not config.tied_output:
+    parameters -= config.vocab_size * config.emb_dim
+  length = sequence_length
+  window = min(config.sliding_window or length, length)
+  seen = (window * (window + 1) / 2 + (length - window) * window) / length
+  width = config.num_layers * config.num_heads * config.head_dim
+  return 6.0 * parameters + 12.0 * width * seen
+
+
+@functools.cache
+def peak_flops() -> float | None:
+  """FLOP/s of all devices at their best; None where nobody published it.
+
+  A CPU is measured: the best of a few float32 matrix products, about 0.2 s.
+  """
+  device = jax.devices()[0]
+  if device.platform != 'cpu':
+    peak = PEAKS.get(device.device_kind)
+    return None if peak is None else peak * jax.device_count()
+  size = 1024
+  square = jax.jit(jnp.matmul)
+  x = jax.device_put(np.full((size, size), 0.5, np.float32), device)
+  square(x, x).block_until_ready()
+  best = math.inf
+  for _ in range(5):
+    start = time.perf_counter()
+    square(x, x).block_until_ready()
+    best = min(best, time.perf_counter() - start)
+  return 2 * size**3 / best
+
+
+def memory_bytes() -> int:
+  """The fullest device's peak; on CPU what the process holds now."""
+  stats = [device.memory_stats() for device in jax.local_devices()]
+  peaks = [stat['peak_bytes_in_use'] for stat in stats if stat]
+  return max(peaks) if peaks else psutil.Process().memory_info().rss
+
+
+def means(
+  window: Sequence[Mapping[str, np.ndarray]], sources: Sequence[str]
+) -> dict[str, float]:
+  """The steps' sums as the values of a line.
+
+  >>> means([{'nll': 6.0, 'weight': 2.0, ...},
+  ...        {'nll': 2.0, 'weight': 2.0, ...}], ['a'])
+  {'loss': 2.0, ...}
+
+  A source or a role without a single token in the window has no value. The loss
+  by role covers every token, whatever its weight in training.
+
+  Args:
+    window: what `train.train_step` gave, a dict for each step.
+    sources: names of the axis S.
+  """
+
+  def total(name: str) -> Any:
+    return np.sum([sums[name] for sums in window], axis=0, dtype=np.float64)
+
+  def ratio(top: Any, bottom: Any) -> float:
+    return float(top / bottom) if bottom else 0.0
+
+  weight = total('weight')
+  values = {
+    'loss': ratio(total('nll'), weight),
+    'z_loss': ratio(total('z'), weight),
+    'gradient_norm': float(total('gradient_norm') / len(window)),
+    'update_norm': float(total('update_norm') / len(window)),
+    'parameter_norm': float(window[-1]['parameter_norm']),
+    'learning_rate': float(window[-1]['learning_rate']),
+  }
+  groups = (
+    ('source', sources, total('nll_S'), total('weight_S')),
+    ('role', document.ROLES, total('nll_R'), total('tokens_R')),
+  )
+  for kind, names, tops, bottoms in groups:
+    for name, top, bottom in zip(names, tops, bottoms, strict=True):
+      if bottom:
+        values[f'loss/{kind}/{name}'] = ratio(top, bottom)
+  return values
+
+
+class Meter:
+  """Collects steps between two lines, and takes the time.
+
+  The sums stay on the device until a line is due, so that the loop can run
+  ahead of it.
+  """
+
+  def __init__(
+    self, *, sources: Sequence[str], tokens_per_step: int, flops_per_step: float
+  ):
+    """Starts the clock.
+
+    Args:
+      sources: names of the axis S.
+      tokens_per_step: rows times their length.
+      flops_per_step: model FLOPs of a step.
+    """
+    self._sources = sources
+    self._tokens = tokens_per_step
+    self._flops = flops_per_step
+    self._window: list[Mapping[str, jax.Array]] = []
+    self._waited = 0.0
+    self._memory = 0
+    self._peak = peak_flops()
+    self.restart()
+
+  def restart(self) -> None:
+    """Leaves out the time since the last line: an evaluation, a save."""
+    self._start = time.perf_counter()
+
+  def add(self, sums: Mapping[str, jax.Array], waited: float) -> None:
+    """Takes in a step, which waited so many seconds for its batch."""
+    self._window.append(sums)
+    self._waited += waited
+
+  def line(self) -> dict[str, float]:
+    """Waits for the steps since the last line, and sums them up."""
+    values = means(jax.device_get(self._window), self._sources)
+    seconds = time.perf_counter() - self._start
+    steps = len(self._window)
+    self._memory = max(self._memory, memory_bytes())
+    values |= {
+      'tokens_per_second': steps * self._tokens / seconds,
+      'input_wait': self._waited / seconds,
+      'memory_bytes': self._memory,
+      'seconds': seconds,
+    }
+    if self._peak is not None:
+      values['mfu'] = steps * self._flops / seconds / self._peak
+    self._window, self._waited = [], 0.0
+    self.restart()
+    return values
+
+
+def read(
+  path: pathlib.Path, last_step: int | None = None
+) -> list[dict[str, Any]]:
+  """The lines of a metrics.jsonl, to `last_step` where it is given.
+
+  A last line that was cut off in the middle is left out.
+  """
+  if not path.exists():
+    return []
+  lines = []
+  for text in path.read_text().splitlines(keepends=True):
+    if text.endswith('\n'):
+      line = json.loads(text)
+      if last_step is None or line['step'] <= last_step:
+        lines.append(line)
+  return lines
+
+
+class Writer:
+  """Appends to metrics.jsonl and TensorBoard; a line is on disk at once."""
+
+  def __init__(self, folder: pathlib.Path, *, resumed_step: int | None):
+    """Opens both.
+
+    Args:
+      folder: the stage's.
+      resumed_step: the checkpoint's, after which everything is forgotten; None
+        forgets everything.
+    """
+    path = folder / FILE
+    kept = read(path, -1 if resumed_step is None else resumed_step)
+    text = ''.join(json.dumps(line) + '\n' for line in kept)
+    partial = path.with_name(path.name + '.partial')
+    partial.write_text(text)
+    partial.replace(path)
+    self.seconds = max((line.get('seconds', 0.0) for line in kept), default=0.0)
+    self._file = path.open('a')
+    self._board = tensorboardX.SummaryWriter(
+      str(folder / TENSORBOARD),
+      purge_step=0 if resumed_step is None else resumed_step + 1,
+    )
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Adds a line.
+
+    `seconds` among the values is what the steps took; the line tells the sum
+    since the stage began.
+    """
+    line = {'step': step, **values}
+    if 'seconds' in line:
+      self.seconds += line['seconds']
+      line['seconds'] = self.seconds
+    self._file.write(json.dumps(line) + '\n')
+    self._file.flush()
+    for name, value in values.items():
+      self._board.add_scalar(name, value, step)
+    self._board.flush()
+
+  def close(self) -> None:
+    """Closes both."""
+    self._file.close()
+    self._board.close()

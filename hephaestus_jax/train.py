@@ -1,0 +1,691 @@
+"""Training: stage after stage, each from the parameters of the one before.
+
+`train_step` is a pure function of a state and a batch; `lower_step` puts jit,
+shardings and donation around it; `_run` is the loop. Batches are a function of
+the step, so a run that was killed and started again sees the same ones, and on
+the same machine it ends in the same bits.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+import tqdm
+from jax.experimental.compilation_cache import compilation_cache as jit_cache
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from hephaestus_jax import (
+  artefacts,
+  checkpoints,
+  data,
+  description,
+  errors,
+  losses,
+  metrics,
+  partitioning,
+)
+from hephaestus_jax import model as transformer
+from hephaestus_jax.corpus import document
+
+OPTIMIZER = 'optimizer'
+# The exit code of a process that SIGTERM ended: 128 + 15.
+STOPPED = 143
+# What changes how the network is computed, and not what it computes: a run may
+# be resumed with other values.
+COMPUTATION = (
+  'scan',
+  'remat',
+  'attention_block',
+  'microbatches',
+  'loss_chunks',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """What is trained on, how long, and how.
+
+  Attributes:
+    name: the stage's folder in the model's.
+    mixture: of the cache.
+    steps: updates.
+    batch_size: rows of an update, over all devices.
+    optimizer: fresh at the start of the stage; its state has a `learning_rate`
+      (see `optimizer.descend`).
+    role_weights: the weight of predicting a token, by its role; roles that
+      are not named weigh nothing. None: every token weighs 1 (the paper's
+      stages I and II).
+    z_loss: the weight of the squared log of the softmax's denominator.
+    microbatches: parts that a batch is cut into, one after the other through
+      the device's memory. The update is that of the whole batch.
+    loss_chunks: see `losses.token_losses`.
+  """
+
+  name: str
+  mixture: str
+  steps: int
+  batch_size: int
+  optimizer: optax.GradientTransformation
+  role_weights: Mapping[str, float] | None = None
+  z_loss: float = 0.0
+  microbatches: int = 1
+  loss_chunks: int = 1
+
+  def __post_init__(self) -> None:
+    for name in ('steps', 'batch_size', 'microbatches', 'loss_chunks'):
+      if getattr(self, name) < 1:
+        raise errors.UserError(
+          f'train.Stage.{name} = {getattr(self, name)} of {self.name!r} is '
+          'below 1.'
+        )
+    if self.batch_size % self.microbatches:
+      raise errors.UserError(
+        f'train.Stage.batch_size = {self.batch_size} of {self.name!r} is no '
+        f'multiple of microbatches = {self.microbatches}.'
+      )
+    unknown = sorted(set(self.role_weights or ()) - set(document.ROLES))
+    if unknown:
+      raise errors.UserError(
+        f'train.Stage.role_weights of {self.name!r} names {unknown[0]!r}; the '
+        f'roles are {", ".join(document.ROLES)}.'
+      )
+
+  @property
+  def weights_R(self) -> tuple[float, ...]:
+    """`role_weights` in the order of document.ROLES."""
+    if self.role_weights is None:
+      return (1.0,) * len(document.ROLES)
+    return tuple(self.role_weights.get(role, 0.0) for role in document.ROLES)
+
+
+class Evaluator(Protocol):
+  """Something to measure on the way."""
+
+  name: str
+
+  def __call__(
+    self, config: transformer.Config, params: Any
+  ) -> Mapping[str, float]:
+    """Values by name, such as {'nll_per_token': 2.5}."""
+
+
+class TrainState(NamedTuple):
+  """All that a step changes."""
+
+  step: Any  # updates so far, an int32 array (or its shape)
+  params: Any
+  opt_state: Any
+
+
+def train_step(
+  state: TrainState,
+  batch: Mapping[str, jax.Array],
+  *,
+  config: transformer.Config,
+  stage: Stage,
+  num_sources: int,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """One update.
+
+  Args:
+    state: before.
+    batch: tokens_BL, segment_ids_BL, positions_BL, roles_BL, source_B.
+    config: the network.
+    stage: its optimizer and loss.
+    num_sources: above every value of source_B.
+
+  Returns:
+    The state after, and the sums that `metrics.means` reads: of the loss
+    (nll, weight, z), by source (nll_S, weight_S) and by role (nll_R,
+    tokens_R); gradient_norm, update_norm, parameter_norm, learning_rate.
+  """
+
+  def loss(
+    params: dict[str, Any], rows: Mapping[str, jax.Array]
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    hidden_BLD = transformer.forward(
+      config,
+      params,
+      rows['tokens_BL'],
+      rows['segment_ids_BL'],
+      rows['positions_BL'],
+    )
+    sums = losses.next_token_loss(
+      functools.partial(transformer.unembed, config, params),
+      hidden_BLD,
+      tokens_BL=rows['tokens_BL'],
+      segment_ids_BL=rows['segment_ids_BL'],
+      roles_BL=rows['roles_BL'],
+      source_B=rows['source_B'],
+      role_weights_R=jnp.asarray(stage.weights_R, jnp.float32),
+      num_sources=num_sources,
+      num_chunks=stage.loss_chunks,
+    )
+    by_row = ('nll_B', 'weight_B')
+    fields = (field.name for field in dataclasses.fields(sums))
+    kept = {name: getattr(sums, name) for name in fields if name not in by_row}
+    return sums.total(stage.z_loss), kept
+
+  gradient_of = jax.grad(loss, has_aux=True)
+  if stage.microbatches == 1:
+    gradient, sums = gradient_of(state.params, batch)
+  else:
+    parts = _cut(batch, stage.microbatches)
+    first = jax.tree.map(lambda x: x[0], parts)
+    zeros = jax.tree.map(
+      lambda shape: jnp.zeros(shape.shape, jnp.float32),
+      jax.eval_shape(gradient_of, state.params, first),
+    )
+
+    def accumulate(total: Any, part: Any) -> tuple[Any, None]:
+      return jax.tree.map(jnp.add, total, gradient_of(state.params, part)), None
+
+    (gradient, sums), _ = jax.lax.scan(accumulate, zeros, parts)
+  # Once, by the weight of the whole batch: microbatches and hosts with few
+  # trained tokens must not count as much as full ones. A batch that has none
+  # has a gradient of zero.
+  share = 1.0 / jnp.where(sums['weight'] > 0, sums['weight'], 1.0)
+  gradient = jax.tree.map(lambda g: g * share.astype(g.dtype), gradient)
+  updates, opt_state = stage.optimizer.update(
+    gradient, state.opt_state, state.params
+  )
+  params = optax.apply_updates(state.params, updates)
+  norms = {
+    'gradient_norm': optax.tree.norm(gradient),
+    'update_norm': optax.tree.norm(updates),
+    'parameter_norm': optax.tree.norm(params),
+    'learning_rate': optax.tree.get(opt_state, 'learning_rate'),
+  }
+  return TrainState(state.step + 1, params, opt_state), sums | norms
+
+
+def _cut(batch: Mapping[str, jax.Array], parts: int) -> dict[str, jax.Array]:
+  """[B, ...] -> [parts, B / parts, ...], each row on the device it is on."""
+
+  def cut(x: jax.Array) -> jax.Array:
+    # Every parts-th row, and not neighbours: those are on one device.
+    x = jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
+    return partitioning.constrain(x, None, *('batch', 'length')[: x.ndim - 1])
+
+  return {name: cut(x) for name, x in batch.items()}
+
+
+def state_shapes(
+  config: transformer.Config,
+  optimizer: optax.GradientTransformation,
+  mesh: Mesh,
+) -> TrainState:
+  """The state as shapes that know their place on the mesh.
+
+  The moments of a parameter lie where the parameter does.
+  """
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  params = transformer.abstract(config)
+  params = jax.tree.map(
+    _placed,
+    params,
+    partitioning.shardings(mesh, transformer.logical_axes(config), params),
+  )
+  opt_state = optax.tree.map_params(
+    optimizer,
+    lambda shape, param: _placed(shape, param.sharding),
+    jax.eval_shape(optimizer.init, params),
+    params,
+    transform_non_params=lambda shape: _placed(shape, everywhere),
+  )
+  step = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
+  return TrainState(step, params, opt_state)
+
+
+def batch_shapes(
+  batch_size: int, sequence_length: int, mesh: Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """What `train_step` reads of a batch, as shapes that know their place."""
+
+  def shape(*sizes: int) -> jax.ShapeDtypeStruct:
+    spec = partitioning.spec(*('batch', 'length')[: len(sizes)])
+    sharding = NamedSharding(mesh, spec)
+    return jax.ShapeDtypeStruct(sizes, jnp.int32, sharding=sharding)
+
+  names = ('tokens_BL', 'segment_ids_BL', 'positions_BL', 'roles_BL')
+  return {
+    **{name: shape(batch_size, sequence_length) for name in names},
+    'source_B': shape(batch_size),
+  }
+
+
+def lower_step(
+  config: transformer.Config,
+  stage: Stage,
+  mesh: Mesh,
+  *,
+  sequence_length: int,
+  num_sources: int,
+) -> jax.stages.Lowered:
+  """`train_step` on a mesh, ready to be compiled; the state is donated."""
+  state = state_shapes(config, stage.optimizer, mesh)
+  step = jax.jit(
+    functools.partial(
+      train_step, config=config, stage=stage, num_sources=num_sources
+    ),
+    out_shardings=(_shardings(state), NamedSharding(mesh, PartitionSpec())),
+    donate_argnums=0,
+  )
+  with jax.set_mesh(mesh):
+    return step.lower(
+      state, batch_shapes(stage.batch_size, sequence_length, mesh)
+    )
+
+
+def _placed(shape: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
+
+
+def _shardings(shapes: Any) -> Any:
+  return jax.tree.map(lambda shape: shape.sharding, shapes)
+
+
+def train(
+  *,
+  model: transformer.Config,
+  stages: Sequence[Stage],
+  cache_dir: str,
+  model_dir: str,
+  mesh: Mesh | None = None,
+  seed: int = 0,
+  evaluators: Sequence[Evaluator] = (),
+  evaluate_every: int | None = None,
+  checkpoint_every: int = 1000,
+  log_every: int = 10,
+  keep: int = 2,
+  init_from: str | None = None,
+  compilation_cache: str | None = None,
+  dry_run: bool = False,
+) -> dict[str, Any]:
+  """Trains a model, stage after stage (paper, section 3).
+
+  `model_dir/<stage>/` gets checkpoints/, metrics.jsonl, tensorboard/ and
+  inputs.json. A stage that is finished there is reused, one that was
+  interrupted goes on from its newest checkpoint. SIGTERM saves at the next
+  step and ends the process with exit code 143.
+
+  Args:
+    model: the network.
+    stages: in order.
+    cache_dir: what `cache.cache` wrote.
+    model_dir: where the stages' folders go.
+    mesh: the devices; None: all of them, with the parameters cut over them.
+    seed: of the first parameters and of the order of the rows.
+    evaluators: called with the network and its parameters at step 0 of each
+      stage and at its end.
+    evaluate_every: and every so many steps between; None: not between.
+    checkpoint_every: steps from a checkpoint to the next.
+    log_every: steps from a line of metrics.jsonl to the next. There is one at
+      every checkpoint too.
+    keep: how many checkpoints of a stage stay.
+    init_from: a trained stage's folder, or one of its checkpoints, whose
+      parameters the first stage starts from; None: fresh ones.
+    compilation_cache: a folder that keeps compiled steps for the next process.
+    dry_run: only check: build the shapes, and read a batch of each mixture
+      that is in the cache already.
+
+  Returns:
+    {'parameters': int, 'reused': whether every stage was finished, 'stages':
+    {name: {'steps', 'tokens'}}}.
+
+  Raises:
+    errors.UserError: the stages, the cache and the network don't fit together;
+      a stage's folder was made from other inputs; a checkpoint doesn't fit or
+      is damaged; the loss is not finite.
+    SystemExit: SIGTERM came, and the state is saved.
+  """
+  for name, every in (
+    ('evaluate_every', evaluate_every),
+    ('checkpoint_every', checkpoint_every),
+    ('log_every', log_every),
+  ):
+    if every is not None and every < 1:
+      raise errors.UserError(f'train.train.{name} = {every} is below 1.')
+  if compilation_cache is not None:
+    jax.config.update('jax_compilation_cache_dir', compilation_cache)
+    jit_cache.reset_cache()  # else the process's first jit has decided it
+  mesh = partitioning.make_mesh() if mesh is None else mesh
+  if dry_run:
+    return _dry_run(model, stages, cache_dir, mesh, seed)
+  mixtures = _mixtures(model, stages, cache_dir, seed)
+  source = _Source.of_folder(init_from)
+  report: dict[str, Any] = {}
+  reused = True
+  with checkpoints.termination() as terminated:
+    for stage, mixture in zip(stages, mixtures, strict=True):
+      folder = pathlib.Path(model_dir) / stage.name
+      tokens = stage.steps * stage.batch_size * mixture.sequence_length
+      report[stage.name] = {'steps': stage.steps, 'tokens': tokens}
+      inputs = {
+        'model': _identity(model),
+        'stage': _identity(stage)
+        | {'optimizer': description.describe(stage.optimizer.update)},
+        'data': _data_identity(mixture, cache_dir),
+        'parameters': source.identity,
+        'seed': seed,
+      }
+      if not _finished(folder, stage, inputs):
+        reused = False
+        _run(
+          _Setup(model, stage, mixture, mesh, folder, source.folder, seed),
+          evaluators=evaluators,
+          evaluate_every=evaluate_every,
+          checkpoint_every=checkpoint_every,
+          log_every=log_every,
+          keep=keep,
+          terminated=terminated,
+        )
+      source = _Source(folder, {stage.name: artefacts.fingerprint(inputs)})
+  parameters = transformer.num_parameters(model)
+  return {'parameters': parameters, 'reused': reused, 'stages': report}
+
+
+class _Source(NamedTuple):
+  """Where a stage's first parameters come from; folder None: nowhere."""
+
+  folder: pathlib.Path | None
+  identity: Mapping[str, str | None]
+
+  @classmethod
+  def of_folder(cls, path: str | None) -> '_Source':
+    if path is None:
+      return cls(None, {'init_from': None})
+    step = checkpoints.find(pathlib.Path(path))
+    made_by = step.parents[1] / artefacts.INPUTS
+    known = artefacts.file_fingerprint(made_by) if made_by.exists() else None
+    return cls(step, {'init_from': path, 'inputs': known})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Setup:
+  """What a stage's run is made of."""
+
+  model: transformer.Config
+  stage: Stage
+  mixture: data.Mixture
+  mesh: Mesh
+  folder: pathlib.Path
+  source: pathlib.Path | None
+  seed: int
+
+
+def _mixtures(
+  config: transformer.Config,
+  stages: Sequence[Stage],
+  cache_dir: str,
+  seed: int,
+) -> list[data.Mixture]:
+  """Opens every stage's mixture, before any is trained on.
+
+  Raises:
+    errors.UserError: two stages share a name, or their vocabularies differ, or
+      the network's is smaller than theirs.
+  """
+  names = [stage.name for stage in stages]
+  if len({*names}) != len(names) or not names:
+    raise errors.UserError(
+      f'train.train.stages are {names}: there must be one at least, and each '
+      'needs a name of its own.'
+    )
+  mixtures = [
+    data.Mixture(cache_dir=cache_dir, mixture=stage.mixture, seed=seed)
+    for stage in stages
+  ]
+  for stage, mixture in zip(stages, mixtures, strict=True):
+    if mixture.tokenizer_fingerprint != mixtures[0].tokenizer_fingerprint:
+      raise errors.UserError(
+        f'{stage.mixture} was cached with tokenizer '
+        f'{mixture.tokenizer_fingerprint}, {stages[0].mixture} with '
+        f'{mixtures[0].tokenizer_fingerprint}. Cache both with one tokenizer.'
+      )
+    highest = int(mixture.batch(0, stage.batch_size)['tokens_BL'].max())
+    if highest >= config.vocab_size:
+      raise errors.UserError(
+        f'{stage.mixture} has token {highest}, and model.Config.vocab_size = '
+        f'{config.vocab_size}. Give the model the vocabulary of the cache.'
+      )
+  return mixtures
+
+
+def _dry_run(
+  config: transformer.Config,
+  stages: Sequence[Stage],
+  cache_dir: str,
+  mesh: Mesh,
+  seed: int,
+) -> dict[str, Any]:
+  """Checks what can be checked without training.
+
+  Returns:
+    {'parameters': int, 'stages': {name: the batch's shape, or None where the
+    mixture isn't in the cache yet}}.
+  """
+  report: dict[str, Any] = {}
+  for stage in stages:
+    state_shapes(config, stage.optimizer, mesh)
+    report[stage.name] = None
+    if (
+      pathlib.Path(cache_dir) / 'mixtures' / f'{stage.mixture}.json'
+    ).exists():
+      (mixture,) = _mixtures(config, [stage], cache_dir, seed)
+      batch = partitioning.global_batch(
+        mesh, mixture.batch(0, stage.batch_size)
+      )
+      report[stage.name] = list(batch['tokens_BL'].shape)
+  return {'parameters': transformer.num_parameters(config), 'stages': report}
+
+
+def _identity(settings: Any) -> dict[str, Any]:
+  """A dataclass without what only changes how things are computed."""
+  fields = {
+    field.name: getattr(settings, field.name)
+    for field in dataclasses.fields(settings)
+    if field.name not in (*COMPUTATION, OPTIMIZER)
+  }
+  return description.describe(fields)
+
+
+def _data_identity(mixture: data.Mixture, cache_dir: str) -> dict[str, Any]:
+  """What the rows are; the same cache built twice counts as one."""
+  return {
+    'rates': mixture.rates,
+    'rows': {
+      task: artefacts.fingerprint(data.Rows(cache_dir, task, 'train').info)
+      for task in mixture.sources
+    },
+    'sequence_length': mixture.sequence_length,
+    'tokenizer': mixture.tokenizer_fingerprint,
+  }
+
+
+def _finished(
+  folder: pathlib.Path, stage: Stage, inputs: Mapping[str, Any]
+) -> bool:
+  """Whether the stage is done; if it was never begun, makes its folder.
+
+  Raises:
+    errors.UserError: the folder was made from other inputs.
+  """
+  if not artefacts.reusable(folder, inputs):
+    with artefacts.written(folder, inputs):
+      pass  # inputs.json is there from the start: a resume is held to it
+  steps = checkpoints.steps(folder / checkpoints.FOLDER)
+  if steps[-1:] == [stage.steps]:
+    print(f'reused {folder}: {stage.steps} steps done')
+    return True
+  return False
+
+
+def _start(setup: _Setup) -> tuple[TrainState, int | None]:
+  """The state to go on from, and the step of the checkpoint it comes from."""
+  shapes = state_shapes(setup.model, setup.stage.optimizer, setup.mesh)
+  # The order matters.
+  # 1. The newest checkpoint of this stage: what was interrupted goes on.
+  folder = setup.folder / checkpoints.FOLDER
+  if steps := checkpoints.steps(folder):
+    newest = folder / str(steps[-1])
+    params = checkpoints.restore(newest, checkpoints.PARAMETERS, shapes.params)
+    step, opt_state = checkpoints.restore(
+      newest, OPTIMIZER, (shapes.step, shapes.opt_state)
+    )
+    return TrainState(step, params, opt_state), steps[-1]
+  # 2. The parameters of the stage before, or those of `init_from`.
+  if setup.source is not None:
+    params = checkpoints.restore_parameters(setup.source, shapes.params)
+  # 3. Fresh ones, made where they belong: no device ever holds them all.
+  else:
+    initialise = functools.partial(transformer.init, setup.model)
+    params = jax.jit(initialise, out_shardings=_shardings(shapes.params))(
+      jax.random.key(setup.seed)
+    )
+  # Each stage has a learning rate schedule, and so an optimizer, of its own.
+  opt_state = jax.jit(
+    setup.stage.optimizer.init, out_shardings=_shardings(shapes.opt_state)
+  )(params)
+  step = jax.device_put(jnp.zeros((), jnp.int32), shapes.step.sharding)
+  return TrainState(step, params, opt_state), None
+
+
+def _run(
+  setup: _Setup,
+  *,
+  evaluators: Sequence[Evaluator],
+  evaluate_every: int | None,
+  checkpoint_every: int,
+  log_every: int,
+  keep: int,
+  terminated: Callable[[], bool],
+) -> None:
+  """Trains one stage from wherever it is to its end."""
+  stage, mixture, mesh = setup.stage, setup.mixture, setup.mesh
+  step_tokens = stage.batch_size * mixture.sequence_length
+  compiled_step = lower_step(
+    setup.model,
+    stage,
+    mesh,
+    sequence_length=mixture.sequence_length,
+    num_sources=len(mixture.sources),
+  ).compile()
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(jax.set_mesh(mesh))
+    saver = stack.enter_context(
+      contextlib.closing(
+        checkpoints.Writer(
+          setup.folder / checkpoints.FOLDER,
+          keep=keep,
+          items=(checkpoints.PARAMETERS, OPTIMIZER),
+        )
+      )
+    )
+    state, resumed = _start(setup)
+    first = resumed or 0
+    writer = stack.enter_context(
+      contextlib.closing(metrics.Writer(setup.folder, resumed_step=resumed))
+    )
+    bar = stack.enter_context(
+      tqdm.tqdm(total=stage.steps, initial=first, desc=stage.name, unit='step')
+    )
+    batches = data.loader(
+      mixture,
+      batch_size=stage.batch_size,
+      start_step=first,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+    if resumed is None:
+      _evaluate(setup.model, state, evaluators, writer, step_tokens, 0)
+    meter = metrics.Meter(
+      sources=mixture.sources,
+      tokens_per_step=step_tokens,
+      flops_per_step=step_tokens
+      * metrics.flops_per_token(setup.model, mixture.sequence_length),
+    )
+    for step in range(first + 1, stage.steps + 1):
+      asked = time.perf_counter()
+      batch = next(batches)
+      waited = time.perf_counter() - asked
+      state, sums = compiled_step(state, _on_devices(mesh, batch))
+      meter.add(sums, waited)
+      bar.update()
+      last, stopping = step == stage.steps, terminated()
+      save = last or stopping or step % checkpoint_every == 0
+      # A line never reaches over a checkpoint, so none is lost by a resume.
+      if save or step % log_every == 0:
+        values = meter.line()
+        _check_finite(step, values, setup.folder)
+        writer.write(step, {'tokens': step * step_tokens, **values})
+        bar.set_postfix_str(
+          f'loss {values["loss"]:.3f}, '
+          f'{values["tokens_per_second"]:,.0f} tokens/s'
+        )
+      if last or (evaluate_every and step % evaluate_every == 0):
+        _evaluate(setup.model, state, evaluators, writer, step_tokens, step)
+        meter.restart()
+      # After the lines: a checkpoint is there only if its metrics are.
+      if save:
+        optimizer_state = (state.step, state.opt_state)
+        saver.save(
+          step,
+          {checkpoints.PARAMETERS: state.params, OPTIMIZER: optimizer_state},
+        )
+        meter.restart()
+      if stopping and not last:
+        break
+    saver.wait()
+  if step < stage.steps:
+    print(
+      f'stopped by SIGTERM after step {step} of {setup.folder}, which is '
+      'saved: the same command goes on from there',
+      file=sys.stderr,
+    )
+    raise SystemExit(STOPPED)
+
+
+def _on_devices(mesh: Mesh, batch: data.Batch) -> dict[str, jax.Array]:
+  """What the step reads of this host's rows, as arrays of the global batch."""
+  names = batch_shapes(1, 1, mesh)
+  return partitioning.global_batch(mesh, {name: batch[name] for name in names})
+
+
+def _evaluate(
+  config: transformer.Config,
+  state: TrainState,
+  evaluators: Sequence[Evaluator],
+  writer: metrics.Writer,
+  step_tokens: int,
+  step: int,
+) -> None:
+  """Writes a line with every evaluator's values, if there is any."""
+  values = {
+    f'evaluation/{evaluator.name}/{name}': float(value)
+    for evaluator in evaluators
+    for name, value in evaluator(config, state.params).items()
+  }
+  if values:
+    writer.write(step, {'tokens': step * step_tokens, **values})
+
+
+def _check_finite(
+  step: int, values: Mapping[str, float], folder: pathlib.Path
+) -> None:
+  for name in ('loss', 'gradient_norm'):
+    if not math.isfinite(values[name]):
+      raise errors.UserError(
+        f'The {name} is {values[name]} at step {step} of {folder}. Nothing of '
+        'it is saved. Lower the peak of the learning rate or lengthen its '
+        'warm-up, and delete the folder.'
+      )
