@@ -1,0 +1,166 @@
+"""Loss on reference answers: a measure that moves long before accuracy does.
+
+It reads cached rows, so it needs no tokenizer and runs inside training too
+(paper, figure 5: benchmark loss against training tokens).
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hephaestus_jax import artefacts, data, errors, losses, model, sample
+from hephaestus_jax.corpus import document
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkLoss:
+  """Negative log likelihood of the reference, given what stands before it.
+
+  Attributes:
+    name: what the results are called.
+    cache_dir: the cache that holds the task.
+    task: its name, such as 'function_calls_v1'.
+    split: the split of it that was kept from training.
+    role: the role whose tokens are predicted; all others are only read.
+    batch_size: rows at once; rounded up to what the devices can share.
+    max_rows: how many rows count, from the first one on; None: all.
+    loss_chunks: see `losses.token_losses`.
+  """
+
+  name: str
+  cache_dir: str
+  task: str
+  split: str = 'heldout'
+  role: str = 'action'
+  batch_size: int = 8
+  max_rows: int | None = None
+  loss_chunks: int = 1
+
+  def __post_init__(self) -> None:
+    if self.role not in document.ROLES:
+      raise errors.UserError(
+        f'benchmark_loss.BenchmarkLoss.role = {self.role!r}; the roles are '
+        f'{", ".join(document.ROLES)}.'
+      )
+    for name in ('batch_size', 'max_rows'):
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise errors.UserError(
+          f'benchmark_loss.BenchmarkLoss.{name} = {value} is below 1.'
+        )
+
+  def identity(self) -> dict[str, Any]:
+    """What the result depends on besides the model: the rows, and how many."""
+    rows = self._rows()
+    return {
+      'rows': artefacts.fingerprint(dict(rows.info)),
+      'role': self.role,
+      'max_rows': self.max_rows,
+      'tokenizer': rows.tokenizer_fingerprint,
+    }
+
+  def __call__(
+    self, config: model.Config, params: dict[str, Any]
+  ) -> dict[str, float]:
+    """Measures one model; works under `jax.set_mesh` as well.
+
+    Returns:
+      nll_per_token and nll_per_character, in nats; tokens, characters and
+      examples: how many of each there were. The nll counts the stop token,
+      the characters don't: there are none in it.
+
+    Raises:
+      errors.UserError: the rows are missing or damaged, hold no token of
+        `role`, or one that the model's vocabulary lacks.
+    """
+    rows = self._rows()
+    role = document.role_id(self.role)
+    weights_R = np.zeros(len(document.ROLES), np.float32)
+    weights_R[role] = 1.0
+    nll = tokens = characters = examples = 0.0
+    batch_size = sample.whole_batch(self.batch_size)
+    for start in range(0, self._count(rows), batch_size):
+      stop = min(start + batch_size, self._count(rows))
+      batch = rows.batch(start, batch_size)
+      # The last batch may reach beyond max_rows.
+      batch['segment_ids_BL'][stop - start :] = 0
+      batch['characters_BR'][stop - start :] = 0
+      highest = int(batch['tokens_BL'].max())
+      if highest >= config.vocab_size:
+        raise errors.UserError(
+          f'{self.task} has token {highest}, and model.Config.vocab_size = '
+          f'{config.vocab_size}. Use the model with the vocabulary of the '
+          f'cache at {self.cache_dir}.'
+        )
+      read = ('tokens_BL', 'segment_ids_BL', 'positions_BL', 'roles_BL')
+      sums = _sums(
+        config,
+        params,
+        {name: batch[name] for name in read},
+        weights_R,
+        self.loss_chunks,
+      )
+      nll += float(sums[0])
+      tokens += float(sums[1])
+      characters += int(batch['characters_BR'][:, role].sum())
+      examples += _examples(batch, role)
+    if not tokens:
+      raise errors.UserError(
+        f'{self.task} ({self.split}) in {self.cache_dir} has no token of role '
+        f'{self.role!r} to predict. Choose another role or task.'
+      )
+    return {
+      'nll_per_token': nll / tokens,
+      'nll_per_character': nll / characters,
+      'tokens': int(tokens),
+      'characters': int(characters),
+      'examples': int(examples),
+    }
+
+  def _rows(self) -> data.Rows:
+    return data.Rows(self.cache_dir, self.task, self.split)
+
+  def _count(self, rows: data.Rows) -> int:
+    return len(rows) if self.max_rows is None else min(len(rows), self.max_rows)
+
+
+@functools.partial(jax.jit, static_argnames=('config', 'loss_chunks'))
+def _sums(
+  config: model.Config,
+  params: dict[str, Any],
+  batch: dict[str, jax.Array],
+  weights_R: jax.Array,
+  loss_chunks: int,
+) -> tuple[jax.Array, jax.Array]:
+  """The summed nll of the predicted tokens, and how many they are."""
+  sums = losses.next_token_loss(
+    functools.partial(model.unembed, config, params),
+    model.forward(
+      config,
+      params,
+      batch['tokens_BL'],
+      batch['segment_ids_BL'],
+      batch['positions_BL'],
+    ),
+    tokens_BL=batch['tokens_BL'],
+    segment_ids_BL=batch['segment_ids_BL'],
+    roles_BL=batch['roles_BL'],
+    source_B=jnp.zeros(len(batch['tokens_BL']), jnp.int32),
+    role_weights_R=weights_R,
+    num_sources=1,
+    num_chunks=loss_chunks,
+  )
+  return sums.nll, sums.weight
+
+
+def _examples(batch: data.Batch, role: int) -> int:
+  """How many documents of the batch have a token of `role`.
+
+  With segments [[1, 1, 2, 3, 0]] and roles [[3, 5, 5, 3, 5]], and role 5: 2.
+  """
+  segments_BL = np.where(batch['roles_BL'] == role, batch['segment_ids_BL'], 0)
+  return sum(len(set(segments_L) - {0}) for segments_L in segments_BL.tolist())
