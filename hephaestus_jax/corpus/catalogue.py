@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hephaestus_jax import errors
 from hephaestus_jax.corpus import archive, document
 from hephaestus_jax.corpus.adapters import (
+  ansible,
+  api_clients,
+  command_line,
   entry,
   prose,
+  python_source,
   service_models,
 )
 
@@ -69,6 +73,25 @@ class Source:
       yield document.Drop(document_id, self.name, error.reason)
 
 
+_LIBRARIES = {
+  'more-itertools': 'MIT',
+  'networkx': 'BSD-3-Clause',
+  'nltk': 'Apache-2.0',
+  'pandas': 'BSD-3-Clause',
+  'polars': 'MIT',
+  'scikit-learn': 'BSD-3-Clause',
+  'sympy': 'BSD-3-Clause',
+  'xarray': 'Apache-2.0',
+}
+_PROGRAMS = {
+  'ansible-core': 'GPL-3.0-or-later',
+  'awscli': 'Apache-2.0',
+  'azure-cli': 'MIT',
+  'botocore': 'Apache-2.0',
+  'gensim': 'LGPL-2.1-only',
+  'google-api-python-client': 'Apache-2.0',
+}
+
 SOURCES: tuple[Source, ...] = (
   Source(
     name='botocore_docs',
@@ -89,12 +112,93 @@ SOURCES: tuple[Source, ...] = (
     grouped=True,
   ),
   Source(
+    name='python_docs',
+    kind='documentation',
+    packages=_LIBRARIES,
+    home='https://pypi.org',
+    members=python_source.modules,
+    entries=python_source.documentation,
+    grouped=True,
+  ),
+  Source(
+    name='awscli_docs',
+    kind='documentation',
+    packages={'awscli': 'Apache-2.0'},
+    home='https://github.com/aws/aws-cli',
+    members=command_line.aws_services,
+    entries=command_line.aws_docs,
+    grouped=True,
+  ),
+  Source(
+    name='azure_docs',
+    kind='documentation',
+    packages={'azure-cli': 'MIT'},
+    home='https://github.com/Azure/azure-cli',
+    members=command_line.azure_modules,
+    entries=command_line.azure_docs,
+    grouped=True,
+  ),
+  Source(
+    name='pydo_docs',
+    kind='documentation',
+    packages={'pydo': 'Apache-2.0'},
+    home='https://github.com/digitalocean/pydo',
+    members=api_clients.digitalocean_files,
+    entries=api_clients.digitalocean,
+    grouped=True,
+  ),
+  Source(
+    name='kubernetes_docs',
+    kind='documentation',
+    packages={'kubernetes': 'Apache-2.0'},
+    home='https://github.com/kubernetes-client/python',
+    members=api_clients.kubernetes_files,
+    entries=api_clients.kubernetes,
+    grouped=True,
+  ),
+  Source(
+    name='ansible_docs',
+    kind='documentation',
+    packages={'ansible-core': 'GPL-3.0-or-later'},
+    home='https://github.com/ansible/ansible',
+    members=ansible.modules,
+    entries=ansible.docs,
+    grouped=True,
+  ),
+  Source(
+    name='doctest_sessions',
+    kind='trajectory',
+    packages={**_LIBRARIES, 'gensim': 'LGPL-2.1-only'},
+    home='https://pypi.org',
+    members=python_source.modules,
+    entries=python_source.sessions,
+    grouped=True,
+  ),
+  Source(
+    name='awscli_sessions',
+    kind='trajectory',
+    packages={'awscli': 'Apache-2.0'},
+    home='https://github.com/aws/aws-cli',
+    members=command_line.aws_pages,
+    entries=command_line.aws_sessions,
+    grouped=True,
+  ),
+  Source(
     name='botocore_sessions',
     kind='trajectory',
     packages={'botocore': 'Apache-2.0'},
     home='https://github.com/boto/botocore',
     members=service_models.botocore_examples,
     entries=service_models.botocore_sessions,
+    grouped=True,
+  ),
+  Source(
+    name='package_code',
+    kind='code',
+    packages={**_LIBRARIES, **_PROGRAMS},
+    home='https://pypi.org',
+    members=python_source.code_files,
+    entries=python_source.code,
     grouped=True,
   ),
   Source(
@@ -123,12 +227,39 @@ SOURCES: tuple[Source, ...] = (
     entries=prose.news,
   ),
   Source(
+    name='awscli_requests',
+    kind='instruction',
+    packages={'awscli': 'Apache-2.0'},
+    home='https://github.com/aws/aws-cli',
+    members=command_line.aws_services,
+    entries=command_line.aws_requests,
+    grouped=True,
+  ),
+  Source(
+    name='azure_requests',
+    kind='instruction',
+    packages={'azure-cli': 'MIT'},
+    home='https://github.com/Azure/azure-cli',
+    members=command_line.azure_modules,
+    entries=command_line.azure_requests,
+    grouped=True,
+  ),
+  Source(
     name='botocore_requests',
     kind='instruction',
     packages={'botocore': 'Apache-2.0'},
     home='https://github.com/boto/botocore',
     members=service_models.botocore_examples,
     entries=service_models.botocore_requests,
+    grouped=True,
+  ),
+  Source(
+    name='ansible_requests',
+    kind='instruction',
+    packages={'ansible-core': 'GPL-3.0-or-later'},
+    home='https://github.com/ansible/ansible',
+    members=ansible.modules,
+    entries=ansible.requests,
     grouped=True,
   ),
   Source(

@@ -44,9 +44,40 @@ def google(api: str) -> str:
   return 'google-' + api.split('.', 1)[0].lower()
 
 
-def azure(command: str) -> str:
-  """The group of an az command: 'storage blob list' -> 'azure-storage'."""
-  return 'azure-' + command.split()[0].lower()
+# Modules of azure-cli that carry another module's commands.
+AZURE_ALIASES = {
+  'policyinsights': 'resource',
+  'privatedns': 'network',
+  'rdbms': 'mysql',
+  'sqlvm': 'sql',
+}
+
+
+def azure(path: str) -> str:
+  """The group of a file of azure-cli: the command module that it lies in.
+
+  >>> azure('azure/cli/command_modules/storage/_help.py')
+  'azure-storage'
+  """
+  module = path.split('/command_modules/', 1)[1].split('/', 1)[0]
+  return 'azure-' + AZURE_ALIASES.get(module, module)
+
+
+def python_module(path: str) -> str:
+  """The group of a Python file: its service, else its dotted module.
+
+  >>> [python_module('networkx/algorithms/core.py'),
+  ...  python_module('awscli/customizations/s3/subcommands.py')]
+  ['networkx.algorithms.core', 's3']
+  """
+  parts = path.removesuffix('.py').removesuffix('/__init__').split('/')
+  if '/command_modules/' in path and len(parts) > 3:
+    return azure(path)
+  if path.startswith('awscli/customizations/'):
+    return aws(parts[2])
+  if path.startswith('ansible/modules/') and len(parts) > 2:
+    return ansible(parts[2])
+  return '.'.join(parts)
 
 
 def digitalocean(resource: str) -> str:

@@ -29,3 +29,36 @@ def html_text(source: str) -> str:
     source = html.unescape(source)
   lines = (' '.join(line.split()) for line in source.split('\n'))
   return '\n'.join(line for line in lines if line and line != '-')
+
+
+_ROLE = re.compile(r':[a-z][\w:.+-]*:`~?([^`<]*?)(?:\s*<[^`>]*>)?`')
+_LINK = re.compile(r'`([^`<]+?)\s*<[^`>]*>`_{0,2}')
+_DIRECTIVE = re.compile(
+  r'^[ \t]*\.\. +(?:(note|warning|tip|deprecated|seealso|important)::[ \t]*(.*)'
+  r'|(?:versionadded|versionchanged|code-block|highlight|plot|currentmodule|'
+  r'rubric|ipython|index|only|engine-support|doctest|testcode|autosummary|toctree|minigallery|codeauthor|sectionauthor|moduleauthor)::.*|\[#?\w+\]|_[^:\n]+:.*)$',
+  re.MULTILINE,
+)
+
+
+def rst_text(source: str) -> str:
+  """reStructuredText as text: roles, links and directives lose their syntax.
+
+  >>> rst_text('Like :func:`~np.sum`, see `here <http://a>`__ ``x``::')
+  'Like `np.sum`, see here `x`:'
+  """
+  source = _ROLE.sub(r'`\1`', source)
+  source = _LINK.sub(r'\1', source)
+  source = source.replace('``', '`')
+  source = _DIRECTIVE.sub(_directive, source)
+  source = re.sub(r'^[ \t]*\.\. math::[ \t]*', '', source, flags=re.MULTILINE)
+  source = re.sub(r'\s*::[ \t]*$', ':', source, flags=re.MULTILINE)
+  lines = [line.rstrip() for line in source.strip('\n').split('\n')]
+  return re.sub(r'\n{3,}', '\n\n', '\n'.join(lines)).strip()
+
+
+def _directive(match: re.Match[str]) -> str:
+  """'.. note:: Slow.' -> 'Note: Slow.'; layout directives vanish."""
+  if not match[1]:
+    return ''
+  return f'{match[1].capitalize()}: {match[2]}'.strip()

@@ -49,6 +49,7 @@ class Tool:
     result: the fields of what comes back.
     example: a call.
     language: of the example's fence.
+    sections: (title, text) of whatever else the original tells.
   """
 
   name: str
@@ -58,6 +59,7 @@ class Tool:
   result: tuple[Parameter, ...] = ()
   example: str = ''
   language: str = 'python'
+  sections: tuple[tuple[str, str], ...] = ()
 
 
 def markdown(tool: Tool) -> str:
@@ -98,6 +100,8 @@ def markdown(tool: Tool) -> str:
       parts.append(tool.returns)
     if tool.result:
       parts.append('\n'.join(_bullets(tool.result, '', required=False)))
+  for title, text in tool.sections:
+    parts += [f'**{title}**', text]
   if tool.example:
     parts += ['**Example**', f'```{tool.language}\n{tool.example}\n```']
   return '\n\n'.join(parts)
