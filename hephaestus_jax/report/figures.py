@@ -39,11 +39,11 @@ def draw(found: results.Results, benchmark: str) -> dict[str, plots.Drawing]:
     ),
     'tokens_by_kind': (
       'Training tokens of the corpus, a bar per kind of text',
-      functools.partial(tokens_by, found, 'kind'),
+      functools.partial(tokens_by_kind, found),
     ),
     'tokens_by_source': (
       'Training tokens of the corpus, a bar per source',
-      functools.partial(tokens_by, found, 'task'),
+      functools.partial(tokens_by_source, found),
     ),
     'seconds': (
       'Seconds, a bar per step of the road',
@@ -57,21 +57,34 @@ def draw(found: results.Results, benchmark: str) -> dict[str, plots.Drawing]:
   return {name: drawing for name, drawing in drawings.items() if drawing}
 
 
-def tokens_by(
-  found: results.Results, field: str
-) -> matplotlib.figure.Figure | None:
-  """Cached training tokens by 'kind' or by 'task', in their kind's colour."""
-  tokens = results.tokens_by(found, field)
+def tokens_by_kind(found: results.Results) -> matplotlib.figure.Figure | None:
+  """Cached training tokens by kind of text."""
+  tokens = results.tokens_by_kind(found)
   if tokens is None:
     return None
-  kinds = {cache[field]: cache['kind'] for cache in found.caches}
-  total = sum(tokens.values())
+  return _token_bars(tokens, {kind: kind for kind in tokens})
+
+
+def tokens_by_source(found: results.Results) -> matplotlib.figure.Figure | None:
+  """Cached training tokens by source, in the colour of its kind."""
+  tokens = results.tokens_by_task(found)
+  if tokens is None:
+    return None
+  kinds = {cache['task']: results.main_kind(cache) for cache in found.caches}
+  return _token_bars(tokens, kinds)
+
+
+def _token_bars(
+  tokens: dict[str, int], kinds: dict[str, str]
+) -> matplotlib.figure.Figure:
+  """A bar per name, with its count and its share of them all."""
+  total = sum(tokens.values()) or 1
   return plots.bars(
     [
       plots.Bar(
         name,
         n,
-        plots.KIND_COLOURS[kinds[name]],
+        plots.KIND_COLOURS.get(kinds[name], plots.FAINT),
         f'{plots.short(n)} ({100 * n / total:.0f} %)',
       )
       for name, n in tokens.items()
@@ -122,7 +135,9 @@ def bfcl(found: results.Results) -> matplotlib.figure.Figure | None:
   """Function calls judged right, in the order of the files' categories."""
   items: dict[str, plots.Share] = {}
   for run in found.runs:
-    for category, score in (run.bfcl or {}).items():
+    for category, score in (run.bfcl or {'categories': {}})[
+      'categories'
+    ].items():
       item = items.setdefault(category, plots.Share(category, score['n'], {}))
       item.correct[run.name] = score['correct']
   if not items:

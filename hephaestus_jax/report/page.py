@@ -242,7 +242,7 @@ def _or_not_run(part: str | None, what: str) -> str:
 
 def _summary(found: results.Results, benchmark: str) -> str:
   """What this run is, in a paragraph, and its headline numbers."""
-  tokens = results.tokens_by(found, 'task')
+  tokens = results.tokens_by_task(found)
   corpus = (
     'a corpus that is not cached yet'
     if tokens is None
@@ -289,7 +289,7 @@ def _tiles(found: results.Results, benchmark: str) -> list[str]:
           ),
         )
       )
-  tokens = results.tokens_by(found, 'kind')
+  tokens = results.tokens_by_kind(found)
   if tokens:
     total = sum(tokens.values())
     tiles.append(_tile(plots.short(total), 'training tokens in the corpus'))
@@ -336,7 +336,9 @@ def _function_calls(
     'read them before the bars.</p>'
     + _pair(
       _figure(drawings, 'bfcl', 'Share of calls judged right.'),
-      _or_not_run(tables.bfcl(found), 'Table of categories'),
+      _or_not_run(tables.bfcl(found), 'Table of categories')
+      + _details('The columns of its table', tables.bfcl_columns(found))
+      + _details('Why calls were wrong', tables.bfcl_errors(found)),
     )
   )
 
@@ -392,20 +394,43 @@ def _drops(found: results.Results) -> str:
     'under a reason.</p>'
     + _or_not_run(tables.drops(found), 'Drop table')
     + _details('By source', tables.drops_by_source(found))
+    + _details('Examples', tables.drop_examples(found))
   )
 
 
 def _classifier(found: results.Results) -> str:
+  classifier = found.classifier
+  if classifier is None:
+    return _not_run('Classifier')
+  learned = ' and '.join(
+    f'{n:,} {label}' for label, n in classifier['training_documents'].items()
+  )
+  labels = [f'{name} ({label})' for name, label in classifier['labels'].items()]
   return (
-    '<p>The filter that tells agent data from general text. The paper labels '
-    'with a large model; our labels come from where a document was found, so '
-    'the columns stand beside each other as an orientation only.</p>'
-    + _or_not_run(tables.classifier(found), 'Classifier')
+    '<p>The filter that tells text about tools from general text. Its labels '
+    "are given by a document's source, the paper's by an annotating model: "
+    "ours is the easier task, and the paper's column an orientation only.</p>"
+    + (tables.classifier(found) or '')
+    + f'<p>Learned from {learned} documents and measured on '
+    f'{classifier["test"]["documents"]:,} others. A document of '
+    f'{html.escape(", ".join(classifier["filtered"]) or "no source")} stays '
+    f'from a score of {classifier["threshold"]:.4f} on.</p>'
+    + _details(
+      'Sources that it learns from',
+      f'<p>{html.escape(", ".join(labels))}</p>',
+    )
   )
 
 
 def _decontamination(found: results.Results) -> str:
-  return _or_not_run(tables.decontamination(found), 'Decontamination')
+  if found.decontamination is None:
+    return _not_run('Decontamination')
+  return (
+    f'<p>A document is dropped when it shares a run of '
+    f'{found.decontamination["ngram"]} words with a benchmark, or holds the '
+    'whole of a shorter string. Strings too short to mean anything are not '
+    'looked for.</p>' + (tables.decontamination(found) or '')
+  )
 
 
 def _time(found: results.Results, drawings: dict[str, plots.Drawing]) -> str:

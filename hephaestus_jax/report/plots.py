@@ -6,6 +6,7 @@ what they name. The same numbers give the same bytes.
 """
 
 import dataclasses
+import html
 import io
 import math
 import re
@@ -140,7 +141,9 @@ def _inline(svg: str, description: str) -> str:
   # Names of groups would be ids used twice on a page with several figures.
   rest = re.sub(r'<g id="[^"]*"', '<g', rest)
   rest = re.sub(r' *\n', '\n', rest).strip()
-  return f'<svg {box[0]} role="img" aria-label="{description}">{rest}'
+  return (
+    f'<svg {box[0]} role="img" aria-label="{html.escape(description)}">{rest}'
+  )
 
 
 def bars(items: Sequence[Bar], unit: str) -> matplotlib.figure.Figure:

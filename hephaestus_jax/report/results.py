@@ -14,6 +14,8 @@ from typing import Any
 from hephaestus_jax import artefacts, errors
 
 TRAIN_SPLIT = 'train'
+# What drops.json calls its rows over all sources.
+ALL_SOURCES = 'all'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +46,15 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One training run: its stages in order, None for one not run."""
+  """One training run: its stages in order, None for one not run.
+
+  `bfcl` is {'categories': {name: {'n', 'correct', 'accuracy', 'size',
+  'errors'}}, 'summary': {column: accuracy}}.
+  """
 
   name: str
   stages: dict[str, Stage | None]
-  bfcl: dict[str, dict[str, Any]] | None
+  bfcl: dict[str, Any] | None
 
   def offsets(self) -> dict[str, int]:
     """Tokens trained on before each stage that was run.
@@ -70,10 +76,10 @@ class Results:
 
   run_dir: pathlib.Path
   runs: tuple[Run, ...]
-  drops: list[dict[str, Any]] | None
-  composition: Any | None
+  drops: dict[str, Any] | None
+  composition: list[dict[str, Any]] | None
   classifier: dict[str, Any] | None
-  decontamination: Any | None
+  decontamination: dict[str, Any] | None
   caches: tuple[dict[str, Any], ...]
   road: list[dict[str, Any]] | None
   configs: dict[str, str]
@@ -100,18 +106,14 @@ def read(run_dir: str, runs: Sequence[str], stages: Sequence[str]) -> Results:
     runs=tuple(_run(root / name, stages) for name in runs),
     drops=_json(corpus / 'drops.json'),
     composition=_json(corpus / 'composition.json'),
-    classifier=_json(corpus / 'classifier.json'),
+    # Written empty where the build was told to leave the classifier out.
+    classifier=_json(corpus / 'classifier.json') or None,
     decontamination=_json(corpus / 'decontamination.json'),
     caches=tuple(
       _json(path) for path in sorted(root.glob('cache/tasks/*/*/cache.json'))
     ),
     road=None if road is None else road['steps'],
-    configs={
-      str(path.relative_to(root)): path.read_text()
-      for folder in ('corpus', 'tokenizer', 'cache', *runs)
-      for pattern in (artefacts.CONFIG, f'*/{artefacts.CONFIG}')
-      for path in sorted((root / folder).glob(pattern))
-    },
+    configs=_configs(root, ('corpus', 'tokenizer', 'cache', *runs)),
   )
 
 
@@ -145,6 +147,18 @@ def _stage(path: pathlib.Path) -> Stage | None:
   return Stage(tuple(lines))
 
 
+def _configs(root: pathlib.Path, folders: Sequence[str]) -> dict[str, str]:
+  """Resolved configurations by path, each text once: stages share theirs."""
+  configs: dict[str, str] = {}
+  for folder in folders:
+    for depth in ('', '*/', '*/*/', '*/*/*/'):
+      for path in sorted((root / folder).glob(depth + artefacts.CONFIG)):
+        text = path.read_text()
+        if text not in configs.values():
+          configs[str(path.relative_to(root))] = text
+  return configs
+
+
 def _json(path: pathlib.Path) -> Any:
   """What a JSON file holds; None if there is no such file."""
   if not path.exists():
@@ -166,10 +180,12 @@ def summary(results: Results, benchmark: str) -> dict[str, Any]:
   """
   runs = results.runs
   return {
-    'corpus_tokens': tokens_by(results, 'kind'),
+    'corpus_tokens': tokens_by_kind(results),
     'drops': None
     if results.drops is None
-    else {row['step']: row['drops'] for row in drops_by_step(results.drops)},
+    else {
+      row['step']: row['drops'] for row in drops_by_step(results.drops['steps'])
+    },
     'benchmark_loss': {
       run.name: benchmark_loss(run, benchmark, 'token') for run in runs
     },
@@ -181,7 +197,7 @@ def summary(results: Results, benchmark: str) -> dict[str, Any]:
       if run.bfcl is None
       else {
         category: {'n': score['n'], 'accuracy': score['accuracy']}
-        for category, score in run.bfcl.items()
+        for category, score in run.bfcl['categories'].items()
       }
       for run in runs
     },
@@ -205,25 +221,38 @@ def summary(results: Results, benchmark: str) -> dict[str, Any]:
   }
 
 
-def tokens_by(results: Results, field: str) -> dict[str, int] | None:
-  """Cached training tokens, the most first: {'code': 900, 'text': 400}.
-
-  Args:
-    results: a run's artefacts.
-    field: 'kind' or 'task'.
-  """
+def tokens_by_kind(results: Results) -> dict[str, int] | None:
+  """Cached training tokens, the most first: {'code': 900, 'text': 400}."""
   tokens: Counter[str] = Counter()
   for cache in results.caches:
     if cache['split'] == TRAIN_SPLIT:
-      tokens[cache[field]] += cache['tokens']
+      tokens.update(cache['tokens_by_kind'])
   return dict(tokens.most_common()) or None
 
 
-def drops_by_step(drops: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-  """The drop table's rows summed over sources, steps in their order.
+def tokens_by_task(results: Results) -> dict[str, int] | None:
+  """Cached training tokens, the most first: {'tldr_v1': 900, 'books_v1': 4}."""
+  tokens = Counter(
+    {
+      cache['task']: cache['tokens']
+      for cache in results.caches
+      if cache['split'] == TRAIN_SPLIT
+    }
+  )
+  return dict(tokens.most_common()) or None
 
-  `unaccounted` is in - out - all drops: nought, or documents were lost without
-  a reason.
+
+def main_kind(cache: dict[str, Any]) -> str:
+  """The kind that most tokens of a cached Task have; '' if it has none."""
+  kinds: dict[str, int] = cache['tokens_by_kind']
+  return max(sorted(kinds), key=lambda kind: kinds[kind], default='')
+
+
+def drops_by_step(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The drop table summed over sources, steps in their order.
+
+  `unaccounted` is what came from the step before, without what left and what
+  was dropped for a reason. Nought, or documents were lost.
 
   >>> drops_by_step([
   ...   {'step': 'length', 'source': 'a', 'in': 9, 'out': 7,
@@ -233,23 +262,32 @@ def drops_by_step(drops: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
   [{'step': 'length', 'in': 14, 'out': 11,
     'drops': {'too_long': 1, 'too_short': 2}, 'unaccounted': 0}]
   """
-  rows: dict[str, dict[str, Any]] = {}
-  for entry in drops:
-    row = rows.setdefault(
-      entry['step'],
-      {'step': entry['step'], 'in': 0, 'out': 0, 'drops': Counter()},
+  sums: dict[str, dict[str, Any]] = {}
+  for row in by_source(rows):
+    total = sums.setdefault(
+      row['step'],
+      {'step': row['step'], 'in': 0, 'out': 0, 'drops': Counter()},
     )
-    row['in'] += entry['in']
-    row['out'] += entry['out']
-    row['drops'].update(entry['drops'])
-  return [
-    {
-      **row,
-      'drops': dict(sorted(row['drops'].items())),
-      'unaccounted': row['in'] - row['out'] - row['drops'].total(),
-    }
-    for row in rows.values()
-  ]
+    total['in'] += row['in']
+    total['out'] += row['out']
+    total['drops'].update(row['drops'])
+  steps, came = [], None
+  for total in sums.values():
+    came = total['in'] if came is None else came
+    steps.append(
+      {
+        **total,
+        'drops': dict(sorted(total['drops'].items())),
+        'unaccounted': came - total['out'] - total['drops'].total(),
+      }
+    )
+    came = total['out']
+  return steps
+
+
+def by_source(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The drop table's rows without those that sum up all sources."""
+  return [row for row in rows if row['source'] != ALL_SOURCES]
 
 
 def benchmark_loss(

@@ -6,7 +6,8 @@ Each gives None where nothing was run, so that the page can say so.
 import dataclasses
 import html
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hephaestus_jax.report import results
@@ -79,17 +80,20 @@ def corpus(found: results.Results) -> str | None:
     return None
   splits = list(dict.fromkeys(cache['split'] for cache in found.caches))
   splits.sort(key=lambda split: split != results.TRAIN_SPLIT)
-  tasks = {cache['task']: cache['kind'] for cache in found.caches}
+  tasks = {c['task']: results.main_kind(c) for c in found.caches}
   by_place = {(c['task'], c['split']): c for c in found.caches}
   rows = []
   for task, kind in tasks.items():
     places = [by_place.get((task, split)) for split in splits]
     documents = sum(place['documents'] for place in places if place)
     tokens = [place and place['tokens'] for place in places]
-    rows.append([task, kind, documents, *tokens])
-  totals = [sum(row[i] or 0 for row in rows) for i in range(2, len(rows[0]))]
-  head = ['task', 'kind', 'documents', *(f'tokens, {s}' for s in splits)]
-  return table(head, rows, ['all', '', *totals])
+    dropped: Counter[str] = Counter()
+    for place in filter(None, places):
+      dropped.update(place['dropped'])
+    rows.append([task, kind, documents, *tokens, _reasons(dropped)])
+  totals = [sum(row[i] or 0 for row in rows) for i in range(2, 3 + len(splits))]
+  head = ['task', 'kind', 'documents', *(f'{s} tokens' for s in splits)]
+  return table([*head, 'not cached'], rows, ['all', '', *totals, ''])
 
 
 def drops(found: results.Results) -> str | None:
@@ -107,13 +111,13 @@ def drops(found: results.Results) -> str | None:
         _reasons(row['drops']),
         _balance(row['unaccounted']),
       ]
-      for row in results.drops_by_step(found.drops)
+      for row in results.drops_by_step(found.drops['steps'])
     ],
   )
 
 
 def drops_by_source(found: results.Results) -> str | None:
-  """The same by source, as the corpus wrote it."""
+  """The same by source, where a step dropped something."""
   if found.drops is None:
     return None
   return table(
@@ -127,23 +131,66 @@ def drops_by_source(found: results.Results) -> str | None:
         row['out'],
         _reasons(row['drops']),
       ]
-      for row in found.drops
+      for row in results.by_source(found.drops['steps'])
+      if row['drops']
     ],
   )
 
 
+def drop_examples(found: results.Results) -> str | None:
+  """A few dropped documents per step and reason, for a person to judge."""
+  rows = [
+    [step, reason, identity, _beginning(text)]
+    for step, reasons in (found.drops or {'examples': {}})['examples'].items()
+    for reason, examples in reasons.items()
+    for identity, text in examples
+  ]
+  head = ['step', 'reason', 'document', 'how it begins, or what it matched']
+  return table(head, rows) if rows else None
+
+
 def composition(found: results.Results) -> str | None:
-  """Documents and characters by source."""
+  """Documents and characters by source and split."""
   if found.composition is None:
     return None
-  raise NotImplementedError
+  sources: dict[str, dict[str, dict[str, Any]]] = {}
+  for row in found.composition:
+    sources.setdefault(row['source'], {})[row['split']] = row
+  splits = list(dict.fromkeys(row['split'] for row in found.composition))
+  rows: list[list[Any]] = []
+  for source, places in sources.items():
+    one = next(iter(places.values()))
+    rows.append(
+      [
+        *(source, one['kind'], one['licence']),
+        *(places[split]['documents'] for split in splits),
+        sum(place['characters'] for place in places.values()),
+      ]
+    )
+  totals = [sum(row[i] for row in rows) for i in range(3, 4 + len(splits))]
+  head = ['source', 'kind', 'licence', *splits, 'characters']
+  return table(head, rows, ['all', '', '', *totals])
 
 
 def decontamination(found: results.Results) -> str | None:
   """What was looked for in the corpus, and what was found."""
   if found.decontamination is None:
     return None
-  raise NotImplementedError
+  rows = []
+  for name, account in found.decontamination['benchmarks'].items():
+    counts = [
+      account[key]
+      for key in ('strings', 'short_strings', 'ngrams', 'documents')
+    ]
+    document, ngram = account.get('example', ('', ''))
+    rows.append([name, *counts, document, _beginning(ngram)])
+  return table(
+    [
+      *('benchmark', 'strings', 'too short', 'n-grams', 'documents dropped'),
+      *('one of them', 'what it shares'),
+    ],
+    rows,
+  )
 
 
 def classifier(found: results.Results) -> str | None:
@@ -153,7 +200,7 @@ def classifier(found: results.Results) -> str | None:
   return table(
     ['measure', 'ours', 'paper, table 6'],
     [
-      [name, float(found.classifier[name]), paper]
+      [name, float(found.classifier['test'][name]), paper]
       for name, paper in PAPER_CLASSIFIER.items()
     ],
   )
@@ -227,17 +274,50 @@ def speed(found: results.Results) -> str | None:
 
 def bfcl(found: results.Results) -> str | None:
   """Function calls judged right, by category and run."""
-  scored = [run for run in found.runs if run.bfcl is not None]
+  scored = {run.name: run.bfcl for run in found.runs if run.bfcl is not None}
   if not scored:
     return None
-  categories = list(dict.fromkeys(c for run in scored for c in run.bfcl or {}))
-  return table(
-    ['category', *(f'{run.name}, correct' for run in scored)],
-    [
-      [category, *(_score((run.bfcl or {}).get(category)) for run in scored)]
-      for category in categories
-    ],
+  categories = dict.fromkeys(
+    name for score in scored.values() for name in score['categories']
   )
+  rows = [
+    [
+      name,
+      *(_score(score['categories'].get(name)) for score in scored.values()),
+    ]
+    for name in categories
+  ]
+  return table(['category', *(f'{run}, correct' for run in scored)], rows)
+
+
+def bfcl_columns(found: results.Results) -> str | None:
+  """The columns of BFCL's own table, in percent, where all of one was run."""
+  scored = {run.name: run.bfcl for run in found.runs if run.bfcl is not None}
+  names = dict.fromkeys(
+    name
+    for score in scored.values()
+    for name, value in score['summary'].items()
+    if value is not None
+  )
+  if not names:
+    return None
+  rows = [
+    [name, *(_percent(score['summary'].get(name)) for score in scored.values())]
+    for name in names
+  ]
+  return table(['column', *scored], rows)
+
+
+def bfcl_errors(found: results.Results) -> str | None:
+  """Why calls were judged wrong, over all categories."""
+  rows: list[list[Any]] = []
+  for run in found.runs:
+    if run.bfcl is not None:
+      reasons: Counter[str] = Counter()
+      for score in run.bfcl['categories'].values():
+        reasons.update(score['errors'])
+      rows.append([run.name, reasons.total(), _reasons(reasons)])
+  return table(['run', 'wrong', 'reasons'], rows) if rows else None
 
 
 def road(found: results.Results) -> str | None:
@@ -258,7 +338,7 @@ def road(found: results.Results) -> str | None:
   )
 
 
-def _reasons(dropped: dict[str, int]) -> Markup:
+def _reasons(dropped: Mapping[str, int]) -> Markup:
   """Reasons in order of weight: 'too_short 12, symbols 3'."""
   ordered = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
   return Markup(
@@ -268,6 +348,12 @@ def _reasons(dropped: dict[str, int]) -> Markup:
       if n
     )
   )
+
+
+def _beginning(text: str) -> str:
+  """At most so much of a text that a row of a table stays a row."""
+  line = ' '.join(text.split())
+  return line if len(line) <= 120 else line[:119] + '…'
 
 
 def _balance(unaccounted: int) -> Markup:

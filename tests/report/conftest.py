@@ -64,14 +64,81 @@ def run_dir(tmp_path: pathlib.Path) -> pathlib.Path:
   return folder
 
 
+@pytest.fixture(scope='session')
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """The same for tests that only read, or write what they find."""
+  folder = tmp_path_factory.mktemp('whole') / 'demo'
+  write_run(folder)
+  return folder
+
+
 def write_run(folder: pathlib.Path) -> None:
   """Writes what the whole road would leave behind."""
   _json(
     folder / 'corpus/drops.json',
+    {
+      'steps': [
+        {'step': s, 'source': n, 'in': i, 'out': o, 'drops': d}
+        for s, n, i, o, d in [*DROPS, ('read', 'all', 52_310, 52_300, {})]
+      ],
+      'examples': {'length': {'too_short': [['service_docs/a/b', 'Too <']]}},
+    },
+  )
+  _json(
+    folder / 'corpus/composition.json',
     [
-      {'step': s, 'source': n, 'in': i, 'out': o, 'drops': d}
-      for s, n, i, o, d in DROPS
+      {
+        'source': task.removesuffix('_v1'),
+        'kind': kind,
+        'licence': 'Apache-2.0',
+        'split': split,
+        'documents': tokens // part,
+        'characters': 4 * tokens // part,
+      }
+      for task, (kind, tokens) in TASKS.items()
+      for split, part in (
+        ('train', 512),
+        ('validation', 65536),
+        ('heldout', 8192),
+      )
     ],
+  )
+  _json(
+    folder / 'corpus/classifier.json',
+    {
+      'labels': {'service_docs': 'agent', 'books': 'general'},
+      'filtered': ['news'],
+      'training_documents': {'agent': 4_000, 'general': 3_900},
+      'test': {
+        'accuracy': 0.912,
+        'f1': 0.91,
+        'precision': 0.905,
+        'recall': 0.915,
+        'documents': 2_000,
+      },
+      'threshold': 0.41,
+    },
+  )
+  _json(
+    folder / 'corpus/decontamination.json',
+    {
+      'ngram': 13,
+      'benchmarks': {
+        'data/simple': {
+          'strings': 400,
+          'ngrams': 3_712,
+          'short_strings': 11,
+          'documents': 2,
+          'example': ['command_docs/s3/cp', 'copy every object of the bucket'],
+        },
+        'heldout_requests': {
+          'strings': 900,
+          'ngrams': 8_020,
+          'short_strings': 40,
+          'documents': 0,
+        },
+      },
+    },
   )
   for task, (kind, tokens) in TASKS.items():
     for split, part in (('train', tokens), ('validation', tokens // 64)):
@@ -80,7 +147,8 @@ def write_run(folder: pathlib.Path) -> None:
         {
           'task': task,
           'split': split,
-          'kind': kind,
+          'tokens_by_kind': {kind: part},
+          'dropped': {'too_long': 7} if kind == 'instruction' else {},
           'tokens': part,
           'documents': part // 512,
           'rows': part // 512,
@@ -89,7 +157,13 @@ def write_run(folder: pathlib.Path) -> None:
   for run, floor in (('forge', 2.1), ('control', 3.0)):
     for stage in STEPS:
       _metrics(folder / run / stage, run, stage, floor)
-    _json(folder / run / 'evaluation/bfcl.json', BFCL[run])
+    _json(
+      folder / run / 'evaluation/bfcl.json',
+      {
+        'categories': BFCL[run],
+        'summary': {'live_ast': None, 'irrelevance': 0.75},
+      },
+    )
   _json(folder / 'road.json', {'steps': ROAD})
   (folder / 'corpus/config.gin').write_text("build.build.seed = 0 # <'&'>\n")
 
