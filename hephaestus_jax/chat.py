@@ -20,10 +20,13 @@ Hermes tool tags, which SmolLM2's vocabulary and ours hold as single tokens:
 
 Spans are tokenised one by one, so the tokens of a prompt are a prefix of the
 tokens of prompt and answer, and the stop token belongs to the turn it ends: a
-model that learns thought, action and answer learns to stop after them.
+model that learns thought, action and answer learns to stop after them. Only
+marker spans hold control tokens: a page that quotes '<|im_end|>' is content,
+and `tokenizer` spells it out.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -61,19 +64,28 @@ TURN_OF_ROLE = {
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-  """A stretch of rendered text and the role that its tokens count as."""
+  """A stretch of rendered text and the role that its tokens count as.
+
+  Attributes:
+    role: one of document.ROLES.
+    text: what the model reads.
+    marker: whether we wrote it, so that special tokens in it are control
+      tokens; the words of a segment never are.
+  """
 
   role: str
   text: str
+  marker: bool = False
 
 
 def render(segments: Sequence[document.Segment]) -> tuple[Span, ...]:
   """Segments as the text that a model reads, a span per role.
 
   >>> render([Segment('user', 'Hi.'), Segment('answer', 'Hello.')])
-  (Span('structure', '<|im_start|>user\\n'), Span('user', 'Hi.'),
-   Span('structure', '<|im_end|>\\n<|im_start|>assistant\\n'),
-   Span('answer', 'Hello.<|im_end|>'), Span('structure', '\\n'))
+  (Span('structure', '<|im_start|>user\\n', marker=True), Span('user', 'Hi.'),
+   Span('structure', '<|im_end|>\\n<|im_start|>assistant\\n', marker=True),
+   Span('answer', 'Hello.'), Span('answer', '<|im_end|>', marker=True),
+   Span('structure', '\\n', marker=True))
   """
   if all(segment.role in PLAIN_ROLES for segment in segments):
     spans = [
@@ -88,7 +100,8 @@ def render(segments: Sequence[document.Segment]) -> tuple[Span, ...]:
 def generation_prompt(segments: Sequence[document.Segment]) -> tuple[Span, ...]:
   """`render` plus the opening of the assistant's turn, to be continued."""
   turns = list(_turns(segments))
-  return tuple(_join([*turns, Span('structure', f'{TURN_START}assistant\n')]))
+  opening = Span('structure', f'{TURN_START}assistant\n', marker=True)
+  return tuple(_join([*turns, opening]))
 
 
 def _turns(segments: Iterable[document.Segment]) -> Iterable[Span]:
@@ -99,15 +112,17 @@ def _turns(segments: Iterable[document.Segment]) -> Iterable[Span]:
       if turn:
         yield from _turn_end(last_role)
       turn = TURN_OF_ROLE[segment.role]
-      yield Span('structure', f'{TURN_START}{turn}\n')
+      yield Span('structure', f'{TURN_START}{turn}\n', marker=True)
     else:
-      yield Span('structure', '\n')
+      yield Span('structure', '\n', marker=True)
     if segment.role == 'action':
-      yield Span('action', f'{CALL_START}\n{segment.text}\n{CALL_END}')
+      yield Span('action', f'{CALL_START}\n', marker=True)
+      yield Span('action', segment.text)
+      yield Span('action', f'\n{CALL_END}', marker=True)
     elif segment.role == 'observation':
-      yield Span('structure', f'{RESULT_START}\n')
+      yield Span('structure', f'{RESULT_START}\n', marker=True)
       yield Span('observation', segment.text)
-      yield Span('structure', f'\n{RESULT_END}')
+      yield Span('structure', f'\n{RESULT_END}', marker=True)
     else:
       yield Span(segment.role, segment.text)
     last_role = segment.role
@@ -118,21 +133,17 @@ def _turns(segments: Iterable[document.Segment]) -> Iterable[Span]:
 def _turn_end(role: str) -> Iterable[Span]:
   """The stop token is the assistant's to learn, the newline nobody's."""
   learned = role if TURN_OF_ROLE[role] == 'assistant' else 'structure'
-  yield Span(learned, TURN_END)
-  yield Span('structure', '\n')
+  yield Span(learned, TURN_END, marker=True)
+  yield Span('structure', '\n', marker=True)
 
 
 def _join(spans: Iterable[Span]) -> Iterable[Span]:
-  """Merges neighbours of one role, and drops empty spans."""
-  role, text = '', ''
-  for span in spans:
-    if span.role != role:
-      if text:
-        yield Span(role, text)
-      role, text = span.role, ''
-    text += span.text
-  if text:
-    yield Span(role, text)
+  """Merges neighbours of one role and one origin, and drops empty spans."""
+  for (role, marker), group in itertools.groupby(
+    (span for span in spans if span.text),
+    key=lambda span: (span.role, span.marker),
+  ):
+    yield Span(role, ''.join(span.text for span in group), marker)
 
 
 def system_prompt(tools: Sequence[dict[str, Any]]) -> str:
@@ -154,8 +165,14 @@ def call_text(name: str, arguments: dict[str, Any]) -> str:
 
   >>> call_text('add', {'a': 1})
   '{"name": "add", "arguments": {"a": 1}}'
+
+  An argument that quotes a special token is escaped as JSON allows, so that
+  `parse` finds the call's end: '<|im_end|>' is written '\\u003c|im_end|>'.
   """
-  return json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)
+  text = json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)
+  for token in SPECIAL_TOKENS:
+    text = text.replace(token, '\\u003c' + token[1:])
+  return text
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,618 @@
+"""SeqIO Tasks and Mixtures -> rows of tokens that training reads.
+
+SeqIO says what is in the mix and how a document becomes tokens; here its Tasks
+are read once, in their stored order, and packed into rows of one length. A Task
+is one folder, keyed by what made it, so that mixtures share it and a cut-off
+command loses one Task's work.
+"""
+
+import collections
+import dataclasses
+import difflib
+import functools
+import hashlib
+import importlib
+import itertools
+import json
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import seqio
+import tensorflow as tf
+import tensorflow_datasets as tfds
+import tqdm
+from array_record.python import array_record_module
+
+from hephaestus_jax import artefacts, data, errors, packing, tokenizer
+from hephaestus_jax.corpus import document
+
+# Raised when the stored format changes: then every Task is cached anew.
+FORMAT = 1
+BYTES_PER_FILE = 1 << 28
+
+
+@runtime_checkable
+class TakesTokenizer(Protocol):
+  """A SeqIO vocabulary that the cache gives its tokenizer to."""
+
+  def use(self, tokens: tokenizer.Tokenizer) -> None:
+    """Chooses the tokenizer."""
+
+
+@runtime_checkable
+class TakesCorpus(Protocol):
+  """A SeqIO data source that reads from the corpus' folder."""
+
+  def read_from(self, corpus_dir: str) -> None:
+    """Chooses the folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NewTokenizer:
+  """What to train where there is no tokenizer yet.
+
+  Attributes:
+    vocab_size: tokens, bytes and special tokens included.
+    megabytes: text to train on, the same from every kind of document.
+  """
+
+  vocab_size: int = 8192
+  megabytes: float = 12.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One split of one Task, to be cached."""
+
+  task: seqio.Task
+  split: str
+  packing: str
+
+
+def cache(
+  *,
+  modules: Sequence[str],
+  concat: Sequence[str],
+  best_fit: Sequence[str],
+  corpus_dir: str,
+  cache_dir: str,
+  tokenizer_path: str,
+  sequence_length: int,
+  new_tokenizer: NewTokenizer | None = None,
+) -> dict[str, Any]:
+  """Freezes Tasks and Mixtures into rows.
+
+  Every split of every Task becomes cache_dir/tasks/<task>/<split>/, and every
+  name cache_dir/mixtures/<name>.json with the rates of its Tasks.
+
+  Args:
+    modules: Python modules whose import registers Tasks and Mixtures.
+    concat: Mixtures and Tasks whose documents are joined and cut every
+      `sequence_length` tokens: pre-training. Nothing is lost, nothing padded.
+    best_fit: Mixtures and Tasks whose documents stay whole and share rows:
+      conversations and benchmarks. One longer than a row is dropped, counted.
+    corpus_dir: the corpus that `hephaestus corpus` built.
+    cache_dir: where to write.
+    tokenizer_path: what `tokenizer.load` opens.
+    sequence_length: tokens in a row.
+    new_tokenizer: what to train if `tokenizer_path` doesn't exist; None to
+      train nothing.
+
+  Returns:
+    {'reused': whether there was nothing to do, 'tokenizer': its fingerprint,
+    'tokens': tokens of all Tasks, 'tokens_by_kind', 'tasks': {'task/split':
+    what its cache.json says}}.
+
+  Raises:
+    errors.UserError: a name nobody registered, a damaged or missing input, or a
+      cached Task that was made from something else.
+  """
+  _import(modules)
+  corpus = artefacts.fingerprint(
+    artefacts.read_inputs(pathlib.Path(corpus_dir))
+  )
+  trained = _train_tokenizer(new_tokenizer, tokenizer_path, corpus_dir, corpus)
+  tokens = tokenizer.load(tokenizer_path)
+  mixtures = {name: _mixture_or_task(name) for name in (*concat, *best_fit)}
+  jobs = _jobs(mixtures, concat, best_fit)
+  for job in jobs:
+    _prepare(job.task, tokens, corpus_dir)
+  keys = [_key(job, corpus, tokens, sequence_length) for job in jobs]
+  todo = [
+    (job, key)
+    for job, key in zip(jobs, keys, strict=True)
+    if not artefacts.reusable(_folder(cache_dir, job), key)
+  ]
+  if len(todo) < len(jobs):
+    print(f'reused {len(jobs) - len(todo)} of {len(jobs)} cached splits')
+  total = sum(job.task.num_input_examples(job.split) or 0 for job, _ in todo)
+  with tqdm.tqdm(
+    total=total, unit=' documents', disable=not todo, mininterval=1.0
+  ) as bar:
+    for job, key in todo:
+      bar.set_description(f'{job.task.name}/{job.split}')
+      _cache_split(job, key, _folder(cache_dir, job), sequence_length, bar)
+  written = [
+    _write_mixture(pathlib.Path(cache_dir, 'mixtures', f'{name}.json'), one)
+    for name, one in mixtures.items()
+  ]
+  infos = {
+    f'{job.task.name}/{job.split}': dict(
+      data.Rows(cache_dir, job.task.name, job.split).info
+    )
+    for job in jobs
+  }
+  by_kind: collections.Counter[str] = collections.Counter()
+  for info in infos.values():
+    by_kind.update(info['tokens_by_kind'])
+  _print_table(infos)
+  return {
+    'reused': not (trained or todo or any(written)),
+    'tokenizer': tokens.fingerprint,
+    'tokens': sum(by_kind.values()),
+    'tokens_by_kind': dict(by_kind),
+    'tasks': infos,
+  }
+
+
+class _Tally:
+  """What is counted while a split is read."""
+
+  def __init__(self) -> None:
+    self.documents = 0
+    self.longest = 0
+    self.dropped: collections.Counter[str] = collections.Counter()
+    self.tokens_by_kind: collections.Counter[str] = collections.Counter()
+    self.tokens_R = np.zeros(len(document.ROLES), np.int64)
+    self.characters_R = np.zeros(len(document.ROLES), np.int64)
+
+  def keep(self, example: packing.Example) -> None:
+    """Counts a document that goes into rows."""
+    size = len(document.ROLES)
+    self.documents += 1
+    self.longest = max(self.longest, len(example.tokens))
+    self.tokens_by_kind[example.kind] += len(example.tokens)
+    self.tokens_R += np.bincount(example.roles, minlength=size)
+    self.characters_R += np.bincount(
+      example.roles, weights=example.characters, minlength=size
+    ).astype(np.int64)
+
+
+def _cache_split(
+  job: Job,
+  key: Mapping[str, Any],
+  folder: pathlib.Path,
+  sequence_length: int,
+  bar: tqdm.tqdm,
+) -> None:
+  """Reads one split of one Task and writes its folder."""
+  tally = _Tally()
+  examples = _examples(job, bar)
+  if job.packing == 'concat':
+    rows = packing.concat_rows(_kept(examples, tally, None), sequence_length)
+  else:
+    kept = _kept(examples, tally, sequence_length)
+    rows = packing.best_fit_rows(kept, sequence_length)
+  with artefacts.written(folder, key) as partial:
+    files = _write_rows(partial, rows, sequence_length)
+    count = sum(file['rows'] for file in files)
+    tokens = sum(tally.tokens_by_kind.values())
+    artefacts.write_json(
+      partial / 'cache.json',
+      {
+        'task': job.task.name,
+        'split': job.split,
+        'packing': job.packing,
+        'sequence_length': sequence_length,
+        'tokenizer': key['tokenizer'],
+        'vocab_size': job.task.output_features['targets'].vocabulary.vocab_size,
+        'role_names': document.ROLES,
+        'rows': count,
+        'documents': tally.documents,
+        'longest_document': tally.longest,
+        'dropped': dict(tally.dropped),
+        'tokens': tokens,
+        'tokens_by_kind': dict(tally.tokens_by_kind),
+        'tokens_by_role': _by_role(tally.tokens_R),
+        'characters_by_role': _by_role(tally.characters_R),
+        'fill': tokens / (count * sequence_length) if count else 0.0,
+        'files': files,
+      },
+    )
+
+
+def _kept(
+  examples: Iterable[packing.Example], tally: _Tally, longest: int | None
+) -> Iterator[packing.Example]:
+  """The documents that go into rows; counts all."""
+  for example in examples:
+    if not len(example.tokens):
+      tally.dropped['empty'] += 1
+    elif longest is not None and len(example.tokens) > longest:
+      tally.dropped['longer_than_row'] += 1
+    else:
+      tally.keep(example)
+      yield example
+
+
+def _examples(job: Job, bar: tqdm.tqdm) -> Iterator[packing.Example]:
+  """The documents of a split, as the Task's preprocessors make them."""
+  dataset = job.task.get_dataset(
+    sequence_length=None,  # nothing is trimmed
+    split=job.split,
+    shuffle=False,
+    seed=0,
+    num_epochs=1,
+    trim_output_features=False,
+    try_in_mem_cache=False,
+  )
+  vocabulary = job.task.output_features['targets'].vocabulary
+  where = f'Task {job.task.name!r}, split {job.split!r}'
+  try:
+    for record in dataset.as_numpy_iterator():
+      bar.update()
+      yield _example(record, vocabulary, where)
+  except tf.errors.DataLossError as error:
+    raise errors.UserError(
+      f'{where}: its source is damaged ({error.message}). Build the source '
+      'again, then run this command again.'
+    ) from error
+
+
+def _example(
+  record: Mapping[str, Any], vocabulary: seqio.Vocabulary, where: str
+) -> packing.Example:
+  """Checks what a Task made, and fills in what a plain Task leaves out.
+
+  A Task that has only targets is all role 'text', and its characters are those
+  of the decoded targets, spread evenly.
+
+  Raises:
+    errors.UserError: targets are no tokens of the vocabulary, or roles or
+      characters don't belong to them.
+  """
+  tokens = record['targets']
+  if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+    raise errors.UserError(
+      f"{where}: 'targets' must be a vector of integers, and is "
+      f'{tokens.dtype} of shape {tokens.shape}.'
+    )
+  size = len(tokens)
+  if size and not 0 <= tokens.min() <= tokens.max() < vocabulary.vocab_size:
+    raise errors.UserError(
+      f"{where}: 'targets' hold {tokens.min()} to {tokens.max()}, and the "
+      f'vocabulary has {vocabulary.vocab_size} tokens.'
+    )
+  roles = record.get('roles')
+  if roles is None:
+    roles = np.full(size, document.role_id('text'))
+  characters = record.get('characters')
+  if characters is None:
+    total = len(vocabulary.decode(tokens.tolist()))
+    edges = np.arange(size + 1) * total // max(size, 1)
+    characters = np.diff(edges)
+  if not len(roles) == len(characters) == size:
+    raise errors.UserError(
+      f"{where}: a document has {size} 'targets', {len(roles)} 'roles' and "
+      f"{len(characters)} 'characters'; there must be one for each token."
+    )
+  if size and not 0 <= roles.min() <= roles.max() < len(document.ROLES):
+    raise errors.UserError(
+      f"{where}: 'roles' hold {roles.min()} to {roles.max()}; they are "
+      f'document.role_id numbers, 0 to {len(document.ROLES) - 1}.'
+    )
+  kind = record.get('kind', b'unknown')
+  return packing.Example(
+    tokens=tokens.astype(np.int32),
+    roles=roles.astype(np.uint8),
+    characters=characters.astype(np.int32),
+    kind=kind.decode(),
+  )
+
+
+def _write_rows(
+  folder: pathlib.Path, rows: Iterator[np.ndarray], sequence_length: int
+) -> list[dict[str, Any]]:
+  """Writes rows to as many files as they need.
+
+  Returns:
+    {'name', 'rows', 'bytes', 'sha256'} of each.
+  """
+  rows_per_file = BYTES_PER_FILE // data.row_dtype(sequence_length).itemsize
+  files: list[dict[str, Any]] = []
+  while block := list(itertools.islice(rows, 1)):
+    path = folder / f'rows-{len(files):05d}.array_record'
+    # One row a group, uncompressed: rows are read one by one in random order.
+    writer = array_record_module.ArrayRecordWriter(
+      str(path), 'group_size:1,uncompressed'
+    )
+    count = 0
+    for row in itertools.chain(
+      block, itertools.islice(rows, rows_per_file - 1)
+    ):
+      writer.write(row.tobytes())
+      count += 1
+    writer.close()
+    files.append(
+      {
+        'name': path.name,
+        'rows': count,
+        'bytes': path.stat().st_size,
+        'sha256': artefacts.file_fingerprint(path),
+      }
+    )
+  return files
+
+
+def _write_mixture(
+  path: pathlib.Path, mixture: seqio.Mixture | seqio.Task
+) -> bool:
+  """Writes the Tasks of a mixture with their shares; nested mixtures are flat.
+
+  Returns:
+    Whether anything was written.
+
+  Raises:
+    errors.UserError: the mixture was cached with other rates.
+  """
+  rates = {
+    task.name: 1.0 if task is mixture else mixture.get_rate(task)
+    for task in _tasks(mixture)
+  }
+  total = sum(rates.values())
+  if total <= 0:
+    raise errors.UserError(
+      f'The rates of mixture {mixture.name!r} sum to {total}: {rates}.'
+    )
+  wanted = {'rates': {name: rate / total for name, rate in rates.items()}}
+  if path.exists():
+    found = json.loads(path.read_text())
+    if found == wanted:
+      return False
+    raise errors.UserError(
+      f'{path} was written for another mixture: '
+      f'{artefacts.difference(found, wanted)}. Delete the file, or give the '
+      'changed mixture a new name.'
+    )
+  path.parent.mkdir(parents=True, exist_ok=True)
+  artefacts.write_json(path, wanted)
+  return True
+
+
+def _import(modules: Sequence[str]) -> None:
+  """Imports what registers Tasks and Mixtures."""
+  for module in modules:
+    try:
+      importlib.import_module(module)
+    except ModuleNotFoundError as error:
+      if error.name is None or not f'{module}.'.startswith(f'{error.name}.'):
+        raise
+      raise errors.UserError(
+        f'There is no Python module {module!r} to take mixtures from '
+        f'(no {error.name!r}). Install it, or name its folder in PYTHONPATH.'
+      ) from error
+
+
+def _mixture_or_task(name: str) -> seqio.Mixture | seqio.Task:
+  """What is registered under a name.
+
+  Raises:
+    errors.UserError: nothing is; the message names what is near.
+  """
+  known = [*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()]
+  if name not in known:
+    near = difflib.get_close_matches(name, known, n=3)
+    raise errors.UserError(
+      f'No Mixture or Task {name!r} is registered'
+      + (f'; did you mean {" or ".join(near)}?' if near else '.')
+      + ' The modules that register them are those of cache.cache.modules.'
+    )
+  return seqio.get_mixture_or_task(name)
+
+
+def _tasks(mixture: seqio.Mixture | seqio.Task) -> list[seqio.Task]:
+  """The Tasks of a Mixture, nested ones' too; a Task is its own."""
+  return [mixture] if isinstance(mixture, seqio.Task) else mixture.tasks
+
+
+def _jobs(
+  mixtures: Mapping[str, seqio.Mixture | seqio.Task],
+  concat: Sequence[str],
+  best_fit: Sequence[str],
+) -> list[Job]:
+  """Every split of every Task, once, by name.
+
+  Raises:
+    errors.UserError: a Task is to be packed in two ways.
+  """
+  jobs: dict[tuple[str, str], Job] = {}
+  asked_by: dict[str, str] = {}
+  for how, names in (('concat', concat), ('best_fit', best_fit)):
+    for name in names:
+      for task in _tasks(mixtures[name]):
+        for split in task.splits:
+          job = Job(task, split, how)
+          other = jobs.setdefault((task.name, split), job)
+          if other.packing != how:
+            raise errors.UserError(
+              f'Task {task.name!r} would be packed in two ways: '
+              f'{other.packing} for {asked_by[task.name]!r} and {how} for '
+              f'{name!r}. Register it under a second name for one of them.'
+            )
+        asked_by.setdefault(task.name, name)
+  return [jobs[key] for key in sorted(jobs)]
+
+
+def _prepare(
+  task: seqio.Task, tokens: tokenizer.Tokenizer, corpus_dir: str
+) -> None:
+  """Tells a Task what it could not know when it was registered."""
+  for feature in task.output_features.values():
+    if isinstance(feature.vocabulary, TakesTokenizer):
+      feature.vocabulary.use(tokens)
+  if isinstance(task.source, TakesCorpus):
+    task.source.read_from(corpus_dir)
+
+
+def _key(
+  job: Job, corpus: str, tokens: tokenizer.Tokenizer, sequence_length: int
+) -> dict[str, Any]:
+  """Everything that the rows of a split depend on."""
+  source = job.task.source
+  return {
+    'format': FORMAT,
+    'task': job.task.name,
+    'split': job.split,
+    'packing': job.packing,
+    'sequence_length': sequence_length,
+    'tokenizer': _vocabulary_fingerprint(job.task, tokens),
+    'preprocessors': [_describe(step) for step in job.task.preprocessors],
+    'source': {
+      'class': type(source).__name__,
+      'shards': [_shard(shard) for shard in source.list_shards(job.split)],
+    },
+    'corpus': corpus if isinstance(source, TakesCorpus) else None,
+  }
+
+
+def _vocabulary_fingerprint(
+  task: seqio.Task, tokens: tokenizer.Tokenizer
+) -> str:
+  """Says which vocabulary a Task's tokens belong to.
+
+  A SeqIO vocabulary over the same SentencePiece file has the fingerprint of
+  that file, so its Tasks mix with those of the corpus.
+
+  Raises:
+    errors.UserError: the Task has no 'targets'.
+  """
+  if 'targets' not in task.output_features:
+    raise errors.UserError(
+      f"Task {task.name!r} has no output feature 'targets', but "
+      f'{list(task.output_features)}.'
+    )
+  vocabulary = task.output_features['targets'].vocabulary
+  if isinstance(vocabulary, TakesTokenizer):
+    return tokens.fingerprint
+  if isinstance(vocabulary, seqio.SentencePieceVocabulary):
+    return hashlib.sha256(vocabulary.sp_model).hexdigest()[:16]
+  return f'{type(vocabulary).__name__}-{vocabulary.vocab_size}'
+
+
+def _describe(step: Any) -> Any:
+  """A preprocessor's name and its bound arguments, the same in every run."""
+  if isinstance(step, functools.partial):
+    return [
+      _describe(step.func),
+      [_describe(value) for value in step.args],
+      {name: _describe(value) for name, value in step.keywords.items()},
+    ]
+  if hasattr(step, '__qualname__'):
+    return f'{step.__module__}.{step.__qualname__}'
+  if isinstance(step, (str, int, float, bool, type(None), list, tuple, dict)):
+    return repr(step)
+  return type(step).__name__
+
+
+def _shard(name: str) -> str:
+  """A source's file with its content's fingerprint, or what is no file."""
+  path = pathlib.Path(name)
+  if not path.is_file():
+    return name
+  return f'{path.name} {artefacts.file_fingerprint(path)}'
+
+
+def _folder(cache_dir: str, job: Job) -> pathlib.Path:
+  return pathlib.Path(cache_dir, 'tasks', job.task.name, job.split)
+
+
+def _train_tokenizer(
+  new: NewTokenizer | None, path: str, corpus_dir: str, corpus: str
+) -> bool:
+  """Trains the tokenizer of a run if it has none yet.
+
+  Returns:
+    Whether it was trained now.
+
+  Raises:
+    errors.UserError: `path` can't be trained, or was trained on something else.
+  """
+  if new is None:
+    return False
+  file = pathlib.Path(path)
+  if file.suffix != '.model':
+    raise errors.UserError(
+      f'tokenizer_path {path!r} can not be trained: name a *.model file, or '
+      'set new_tokenizer to None.'
+    )
+  inputs = {'corpus': corpus, **dataclasses.asdict(new)}
+  if artefacts.reusable(file.parent, inputs):
+    print(f'reused {path}')
+    return False
+  texts = sample_texts(corpus_dir, int(new.megabytes * 1e6))
+  with artefacts.written(file.parent, inputs) as partial:
+    tokenizer.train(texts, partial / file.name, new.vocab_size)
+  return True
+
+
+def sample_texts(corpus_dir: str, size: int) -> Iterator[str]:
+  """About `size` bytes of the corpus' train split, as much of every kind.
+
+  Within a kind every source gives as much, as far as it has it. Which documents
+  are taken depends on their ids alone.
+
+  Yields:
+    The text of segments.
+  """
+  sources: dict[str, list[tuple[int, str, tfds.core.DatasetBuilder]]] = {}
+  for path in sorted(
+    pathlib.Path(corpus_dir).glob('forge/*/*/dataset_info.json')
+  ):
+    builder = tfds.builder_from_directory(path.parent)
+    train = builder.info.splits.get('train')
+    if train and train.num_examples:
+      record = next(_records(builder))
+      kind = record['kind'].decode()
+      sources.setdefault(kind, []).append(
+        (train.num_bytes, str(path.parent), builder)
+      )
+  for kind in sorted(sources):
+    left = size / len(sources)
+    # The smallest first: what they lack goes to the others.
+    for position, (size_here, _, builder) in enumerate(sorted(sources[kind])):
+      share = min(left / (len(sources[kind]) - position), size_here)
+      left -= share
+      for record in _records(builder):
+        digest = hashlib.sha256(record['id']).digest()
+        if int.from_bytes(digest[:8], 'big') < share / size_here * 2**64:
+          for text in record['texts']:
+            yield text.decode()
+
+
+def _records(builder: tfds.core.DatasetBuilder) -> Iterator[dict[str, Any]]:
+  """The train split in its stored order."""
+  config = tfds.ReadConfig(try_autocache=False)
+  dataset = builder.as_dataset(split='train', read_config=config)
+  return dataset.as_numpy_iterator()
+
+
+def _by_role(values_R: np.ndarray) -> dict[str, int]:
+  return {
+    role: int(value)
+    for role, value in zip(document.ROLES, values_R, strict=True)
+    if value
+  }
+
+
+def _print_table(infos: Mapping[str, Mapping[str, Any]]) -> None:
+  """A line per cached split."""
+  width = max(map(len, infos), default=10)
+  print(f'{"task/split":<{width}} {"documents":>9} {"tokens":>11} {"fill":>5}')
+  for name, info in infos.items():
+    dropped = ', '.join(f'{n} {why}' for why, n in info['dropped'].items())
+    print(
+      f'{name:<{width}} {info["documents"]:>9,} {info["tokens"]:>11,} '
+      f'{info["fill"]:>5.3f}' + (f'  dropped: {dropped}' if dropped else '')
+    )
