@@ -1,19 +1,15 @@
 """Ansible modules: three YAML texts inside a Python file."""
 
 import ast
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from hephaestus_jax import chat
 from hephaestus_jax.corpus import archive, document
-from hephaestus_jax.corpus.adapters import entry, groups, tool, wording
+from hephaestus_jax.corpus.adapters import calls, entry, groups, tool
 
-DISTRACTORS = 2  # other modules that a request offers
-MAX_GIVEN = 1_500  # characters of arguments spelt out in a request
 MAX_EXAMPLE = 1_500  # characters of example tasks on a page
 
 _TYPES = {
@@ -64,36 +60,17 @@ def requests(
   described = _tool(name, texts)
   others = [
     _tool(_name(path), _texts(opened, path))
-    for path in _ranked(modules(opened.names()), member)
+    for path in calls.others(modules(opened.names()), member)
   ]
   for i, task in enumerate(_tasks(texts.get('EXAMPLES', ''))):
     try:
-      request, arguments = _call(described, name, task)
+      arguments = _arguments(described, name, task)
+      said = calls.request(task['name'], arguments)
     except entry.MalformedError as error:
       yield entry.Flaw(group, f'{name}/{i}', error.reason)
       continue
-    offered = [tool.schema(described, arguments)]
-    offered += [tool.schema(other, {}, limit=4) for other in others]
-    offered.sort(key=lambda found: found['name'])
-    action = chat.call_text(described.name, arguments)
-    yield entry.Entry(
-      group,
-      f'{name}/{i}',
-      (
-        document.Segment('system', chat.system_prompt(offered)),
-        document.Segment('user', request),
-        document.Segment('action', action),
-      ),
-    )
-
-
-def _ranked(paths: Sequence[str], path: str) -> list[str]:
-  """DISTRACTORS other modules, in the order of a hash: the same every time."""
-  others = sorted(
-    (other for other in paths if other != path),
-    key=lambda other: hashlib.sha256(f'{path} {other}'.encode()).digest(),
-  )
-  return others[:DISTRACTORS]
+    segments = calls.instruction(described, others, arguments, said)
+    yield entry.Entry(group, f'{name}/{i}', segments)
 
 
 def _name(member: str) -> str:
@@ -200,10 +177,8 @@ def _first_tasks(text: str) -> str:
   return kept
 
 
-def _call(
-  described: tool.Tool, name: str, task: Any
-) -> tuple[str, dict[str, Any]]:
-  """(request, arguments) of an example task.
+def _arguments(described: tool.Tool, name: str, task: Any) -> dict[str, Any]:
+  """The arguments of an example task.
 
   Raises:
     entry.MalformedError: it has no name, or calls something else.
@@ -215,8 +190,4 @@ def _call(
     raise entry.MalformedError('another_command')
   if not set(arguments) <= {p.name for p in described.parameters}:
     raise entry.MalformedError('unknown_option')
-  request = wording.imperative(task['name'])
-  given = wording.given(arguments, request)
-  if len(given) > MAX_GIVEN:
-    raise entry.MalformedError('arguments_too_long')
-  return f'{request} {given}'.strip(), arguments
+  return arguments

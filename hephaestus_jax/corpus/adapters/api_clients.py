@@ -102,4 +102,6 @@ def _code_block(text: str) -> str:
   _, found, body = text.partition('.. code-block:: python\n')
   if not found:
     return ''
+  # The bodies of errors are the same for all methods.
+  body = re.split(r'\n\s*# response body for status code\(s\): [45]', body)[0]
   return inspect.cleandoc(body)[:3_000].rstrip()

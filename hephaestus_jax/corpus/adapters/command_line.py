@@ -7,7 +7,6 @@ requests (a function per command, its options as JSON arguments).
 
 import ast
 import dataclasses
-import hashlib
 import inspect
 import re
 import shlex
@@ -16,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from hephaestus_jax import chat
 from hephaestus_jax.corpus import archive, document
 from hephaestus_jax.corpus.adapters import (
+  calls,
   entry,
   groups,
   markup,
@@ -27,10 +26,6 @@ from hephaestus_jax.corpus.adapters import (
   wording,
 )
 
-DISTRACTORS = 2  # other commands that a request offers
-MAX_GIVEN = 1_500  # characters of arguments spelt out in a request
-MAX_OUTPUT = 6_000  # characters of a command's output
-
 BASH = tool.Tool(
   name='bash',
   description='Runs a command in a shell and returns its output.',
@@ -38,26 +33,6 @@ BASH = tool.Tool(
     tool.Parameter('command', 'string', 'The command line.', required=True),
   ),
 )
-
-
-def _offer(
-  called: tool.Tool,
-  arguments: Mapping[str, Any],
-  others: Sequence[tool.Tool],
-) -> str:
-  """The system text that offers a tool among others, in order of name."""
-  offered = [tool.schema(called, arguments)]
-  offered += [tool.schema(other, {}, limit=4) for other in others]
-  return chat.system_prompt(sorted(offered, key=lambda found: found['name']))
-
-
-def _ranked(names: Sequence[str], name: str) -> list[str]:
-  """DISTRACTORS of the names, in the order of a hash: the same every time."""
-  others = sorted(
-    (other for other in names if other != name),
-    key=lambda other: hashlib.sha256(f'{name} {other}'.encode()).digest(),
-  )
-  return others[:DISTRACTORS]
 
 
 # --- AWS: examples in reStructuredText
@@ -82,18 +57,8 @@ class Example:
   files: tuple[tuple[str, str], ...] = ()
 
   def request(self, arguments: Mapping[str, Any]) -> str:
-    """What a user would ask for.
-
-    Raises:
-      entry.MalformedError: the page doesn't say, or says too much.
-    """
-    text = wording.imperative(self.caption or self.title)
-    if not text:
-      raise entry.MalformedError('no_request')
-    given = wording.given(arguments, text)
-    if len(given) > MAX_GIVEN:
-      raise entry.MalformedError('arguments_too_long')
-    parts = [f'{text} {given}'.strip()]
+    """What a user would ask for; raises entry.MalformedError if unsaid."""
+    parts = [calls.request(self.caption or self.title, arguments)]
     parts += [f'{caption}\n{content}' for caption, content in self.files]
     return '\n\n'.join(parts)
 
@@ -122,29 +87,16 @@ def aws_sessions(
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A page -> a request, command and output per example that shows all."""
   group, page = _aws_page_name(member)
-  system = chat.system_prompt([tool.schema(BASH, {})])
   for i, example in enumerate(_read_page(opened, member)):
     name = f'{page}/{i}'
+    arguments = {'command': example.command}
     try:
-      if not example.output:
-        raise entry.MalformedError('no_output')
-      if len(example.output) > MAX_OUTPUT:
-        raise entry.MalformedError('response_too_long')
-      request = example.request(_said_options(example.command))
+      said = example.request(_said_options(example.command))
+      segments = calls.session(BASH, arguments, said, example.output)
     except entry.MalformedError as error:
       yield entry.Flaw(group, name, error.reason)
       continue
-    action = chat.call_text('bash', {'command': example.command})
-    yield entry.Entry(
-      group,
-      name,
-      (
-        document.Segment('system', system),
-        document.Segment('user', request),
-        document.Segment('action', action),
-        document.Segment('observation', example.output),
-      ),
-    )
+    yield entry.Entry(group, name, segments)
 
 
 def aws_docs(
@@ -185,25 +137,18 @@ def aws_requests(
   found = list(_aws_commands(opened, member))
   tools = {command.name: command for _, _, command, _ in found}
   for group, page, command, examples in found:
-    others = [tools[name] for name in _ranked(sorted(tools), command.name)]
+    others = [tools[name] for name in calls.others(list(tools), command.name)]
     for i, example in enumerate(examples):
       name = f'{page}/{i}'
       try:
         arguments = _aws_arguments(command, example.command)
-        request = example.request(arguments)
+        said = example.request(arguments)
       except entry.MalformedError as error:
         yield entry.Flaw(group, name, error.reason)
         continue
-      action = chat.call_text(command.name, arguments)
-      yield entry.Entry(
-        group,
-        name,
-        (
-          document.Segment('system', _offer(command, arguments, others)),
-          document.Segment('user', request),
-          document.Segment('action', action),
-        ),
-      )
+      called = _with_global_options(command, arguments)
+      segments = calls.instruction(called, others, arguments, said)
+      yield entry.Entry(group, name, segments)
 
 
 def _aws_command(service: str) -> str:
@@ -270,9 +215,7 @@ def _aws_tool(operation: tool.Tool, service: str, command: str) -> tool.Tool:
 
 _AWS_GLOBAL = {
   'cli-binary-format': 'How binary arguments are encoded.',
-  'cli-input-json': 'JSON with all arguments.',
   'endpoint-url': 'The URL to send the request to.',
-  'generate-cli-skeleton': 'Prints the JSON that `cli-input-json` reads.',
   'max-items': 'The number of items to return.',
   'no-paginate': 'Returns the first page only.',
   'output': 'The format of the output.',
@@ -300,10 +243,12 @@ def _aws_arguments(command: tool.Tool, line: str) -> dict[str, Any]:
   arguments: dict[str, Any] = {}
   for option, values in options:
     name = option.lstrip('-')
-    if name in _AWS_GLOBAL:
+    if name == 'cli-input-json':
+      raise entry.MalformedError('arguments_in_a_file')
+    parameter = known.get(name.replace('-', ''))
+    if parameter is None and name in _AWS_GLOBAL:
       arguments[name] = ' '.join(values) if values else True
       continue
-    parameter = known.get(name.replace('-', ''))
     if parameter is None:
       parameter = known.get(name.removeprefix('no-').replace('-', ''))
       if parameter is None or parameter.type != 'boolean':
@@ -312,6 +257,21 @@ def _aws_arguments(command: tool.Tool, line: str) -> dict[str, Any]:
       continue
     arguments[parameter.name] = _typed(parameter.type, values)
   return arguments
+
+
+def _with_global_options(
+  command: tool.Tool, arguments: Mapping[str, Any]
+) -> tool.Tool:
+  """The command with those options of all commands that a call uses."""
+  known = {parameter.name for parameter in command.parameters}
+  used = tuple(
+    tool.Parameter(
+      name, 'boolean' if value is True else 'string', _AWS_GLOBAL[name]
+    )
+    for name, value in arguments.items()
+    if name not in known
+  )
+  return dataclasses.replace(command, parameters=command.parameters + used)
 
 
 def _typed(kind: str, values: Sequence[str]) -> Any:
@@ -378,14 +338,15 @@ def _example_text(example: Example) -> str:
   parts = [example.caption, f'```bash\n{example.command}\n```']
   for caption, content in example.files:
     parts.append(f'{caption}\n\n```\n{content}\n```')
-  if example.output and len(example.output) <= MAX_OUTPUT:
+  if example.output and len(example.output) <= calls.MAX_OBSERVATION:
     parts.append(f'Output:\n\n```\n{example.output}\n```')
   return '\n\n'.join(part for part in parts if part)
 
 
 def _read_page(opened: archive.Archive, path: str) -> list[Example]:
   try:
-    return page_examples(opened.read(path).decode())
+    text = opened.read(path).decode()
+    return page_examples(text.replace('\r\n', '\n'))
   except UnicodeDecodeError:
     raise entry.MalformedError('not_utf8') from None
 
@@ -399,30 +360,44 @@ def page_examples(source: str) -> list[Example]:
            output='{}', files=())]
   """
   found: list[Example] = []
-  title, words = '', ''
+  title, caption = '', ''
   for kind, text in _blocks(source):
     if kind == 'text':
-      for paragraph in re.split(r'\n\s*\n', text):
-        paragraph = re.sub(r'\s*::$', '', ' '.join(paragraph.split()))
-        if heading := re.fullmatch(r'\*\*(.+)\*\*', paragraph):
-          title = re.sub(r'^Example \d+:?\s*', '', heading[1]).strip()
-          words = ''
-        elif not re.fullmatch(
-          r'(command|example|request)s?:?', paragraph, re.I
-        ):
-          words = markup.rst_text(paragraph)
+      found_title, caption = _headings(text)
+      title = found_title or title
       continue
     command = re.sub(r'^\$ ', '', text)
     if command.startswith('aws '):
-      found.append(Example(title, words, command))
+      found.append(Example(title, caption, command))
       title = ''
-    elif found and re.search(r'\bcontents?\b|\bfile\b|\.json', words):
-      files = (*found[-1].files, (words, text))
+    elif found and re.match('output', caption, re.I):
+      if not found[-1].output:
+        found[-1] = dataclasses.replace(found[-1], output=text)
+    elif found and re.search(r'\bcontents?\b|\bfile\b|\.json', caption):
+      files = (*found[-1].files, (caption, text))
       found[-1] = dataclasses.replace(found[-1], files=files)
-    elif found and not found[-1].output and re.match('output', words, re.I):
-      found[-1] = dataclasses.replace(found[-1], output=text)
-    words = ''
   return found
+
+
+def _headings(text: str) -> tuple[str, str]:
+  """(title, caption) of the words before a literal block.
+
+  The caption is the paragraph that speaks of the example, else the last.
+  """
+  title = ''
+  captions: list[str] = []
+  for paragraph in re.split(r'\n\s*\n', text):
+    paragraph = re.sub(r'\s*::$', '', ' '.join(paragraph.split()))
+    if heading := re.fullmatch(r'\*\*(.+)\*\*', paragraph):
+      title = re.sub(r'^Example \d+:?\s*', '', heading[1]).strip()
+      captions = []
+    elif not re.fullmatch(r'(command|example|request)s?:?', paragraph, re.I):
+      captions.append(markup.rst_text(paragraph))
+  if not captions:
+    return title, ''
+  opening = re.compile(r'(the following|this|these|output)\b', re.IGNORECASE)
+  speaking = [text for text in captions if opening.match(text)]
+  return title, (speaking or captions)[-1]
 
 
 def _blocks(source: str) -> Iterator[tuple[str, str]]:
@@ -523,24 +498,18 @@ def azure_requests(
     else:
       commands[found.tool.name] = found
   for name, command in commands.items():
-    others = [commands[other].tool for other in _ranked([*commands], name)]
+    others = [
+      commands[other].tool for other in calls.others(list(commands), name)
+    ]
     for i, (caption, line) in enumerate(command.examples):
       try:
         arguments = _azure_arguments(command, line)
-        request = Example('', caption, line).request(arguments)
+        said = calls.request(caption, arguments)
       except entry.MalformedError as error:
         yield entry.Flaw(group, f'{name}/{i}', error.reason)
         continue
-      action = chat.call_text(name, arguments)
-      yield entry.Entry(
-        group,
-        f'{name}/{i}',
-        (
-          document.Segment('system', _offer(command.tool, arguments, others)),
-          document.Segment('user', request),
-          document.Segment('action', action),
-        ),
-      )
+      segments = calls.instruction(command.tool, others, arguments, said)
+      yield entry.Entry(group, f'{name}/{i}', segments)
 
 
 def _azure_arguments(command: Command, line: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def python_module(path: str) -> str:
   parts = path.removesuffix('.py').removesuffix('/__init__').split('/')
   if '/command_modules/' in path and len(parts) > 3:
     return azure(path)
-  if path.startswith('awscli/customizations/'):
+  if path.startswith('awscli/customizations/') and len(parts) > 2:
     return aws(parts[2])
   if path.startswith('ansible/modules/') and len(parts) > 2:
     return ansible(parts[2])

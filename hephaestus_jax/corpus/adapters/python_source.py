@@ -4,7 +4,6 @@ import ast
 import collections
 import doctest
 import hashlib
-import inspect
 import re
 from collections.abc import Iterator, Sequence
 
@@ -33,9 +32,11 @@ _NOT_LIBRARY = re.compile(
   r'(^|/)(tests?|testing|_?benchmarks?|_vendor|vendored|externals|_examples)/'
   r'|(^|/)(conftest|test_\w+|\w+_test)\.py$'
 )
-# Written by code generators: a thousand variations of one file.
-_GENERATED = re.compile(
-  r'/aaz/|kubernetes/(aio|client)/|pydo/(aio/)?operations/|_pb2\.py$'
+# Written by code generators: a thousand variations of one file; and awscli's
+# copy of botocore, which is read from its own package.
+_REPEATED = re.compile(
+  r'/aaz/|kubernetes/(aio|client)/|pydo/(aio/)?operations/|_pb2\.py$|'
+  r'awscli/botocore/'
 )
 
 
@@ -50,7 +51,7 @@ def modules(names: Sequence[str]) -> list[str]:
 
 def code_files(names: Sequence[str]) -> list[str]:
   """At most FILES_PER_PACKAGE modules, chosen by a hash of their names."""
-  written = [n for n in modules(names) if not _GENERATED.search(n)]
+  written = [n for n in modules(names) if not _REPEATED.search(n)]
   written.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
   return sorted(written[:FILES_PER_PACKAGE])
 

@@ -7,19 +7,13 @@ common form. One level of nested fields is kept: the models are recursive.
 import dataclasses
 import functools
 import gzip
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hephaestus_jax import chat
 from hephaestus_jax.corpus import archive, document
-from hephaestus_jax.corpus.adapters import entry, groups, markup, tool, wording
-
-DISTRACTORS = 2  # other operations that an instruction offers
-MAX_GIVEN = 1_500  # characters of arguments spelt out in a request
-MAX_OBSERVATION = 6_000  # characters of a recorded response
+from hephaestus_jax.corpus.adapters import calls, entry, groups, markup, tool
 
 _BOTOCORE_TYPES = {
   'structure': 'object',
@@ -385,12 +379,6 @@ class Recorded:
   others: tuple[tool.Tool, ...]
   response: str
 
-  def call(self) -> document.Segment:
-    """The action."""
-    return document.Segment(
-      'action', chat.call_text(self.called.name, self.arguments)
-    )
-
 
 def botocore_sessions(
   opened: archive.Archive, member: str
@@ -399,20 +387,15 @@ def botocore_sessions(
   for found in _recorded(opened, member):
     if isinstance(found, entry.Flaw):
       yield found
-    elif not found.response:
-      yield entry.Flaw(found.group, found.name, 'no_response')
-    else:
-      system = chat.system_prompt([tool.schema(found.called, found.arguments)])
-      yield entry.Entry(
-        found.group,
-        found.name,
-        (
-          document.Segment('system', system),
-          document.Segment('user', found.request),
-          found.call(),
-          document.Segment('observation', found.response),
-        ),
+      continue
+    try:
+      segments = calls.session(
+        found.called, found.arguments, found.request, found.response
       )
+    except entry.MalformedError as error:
+      yield entry.Flaw(found.group, found.name, error.reason)
+      continue
+    yield entry.Entry(found.group, found.name, segments)
 
 
 def botocore_requests(
@@ -423,18 +406,10 @@ def botocore_requests(
     if isinstance(found, entry.Flaw):
       yield found
       continue
-    offered = [tool.schema(found.called, found.arguments)]
-    offered += [tool.schema(other, {}, limit=4) for other in found.others]
-    offered.sort(key=lambda described: described['name'])
-    yield entry.Entry(
-      found.group,
-      found.name,
-      (
-        document.Segment('system', chat.system_prompt(offered)),
-        document.Segment('user', found.request),
-        found.call(),
-      ),
+    segments = calls.instruction(
+      found.called, found.others, found.arguments, found.request
     )
+    yield entry.Entry(found.group, found.name, segments)
 
 
 def _recorded(
@@ -470,37 +445,15 @@ def _record(
   described = model.describe(operation)
   if not set(arguments) <= {p.name for p in described.parameters}:
     raise entry.MalformedError('unknown_argument')
-  caption = wording.imperative(
-    markup.html_text(example.get('description') or example.get('title') or '')
-  )
-  if not caption:
-    raise entry.MalformedError('no_request')
-  given = wording.given(arguments, caption)
-  if len(given) > MAX_GIVEN:
-    raise entry.MalformedError('arguments_too_long')
+  caption = example.get('description') or example.get('title') or ''
   response = example.get('output')
-  text = json.dumps(response, ensure_ascii=False) if response else ''
-  if len(text) > MAX_OBSERVATION:
-    raise entry.MalformedError('response_too_long')
+  names = calls.others(sorted(model.operations), operation)
   return Recorded(
     group,
     name,
-    f'{caption} {given}'.strip(),
+    calls.request(markup.html_text(caption), arguments),
     arguments,
     described,
-    tuple(model.describe(other) for other in _others(model, operation)),
-    text,
+    tuple(model.describe(other) for other in names),
+    json.dumps(response, ensure_ascii=False) if response else '',
   )
-
-
-def _others(model: Model, operation: str) -> list[str]:
-  """Operations to tell apart from this one: the same for every run.
-
-  The neighbours in the order of a hash, so that which ones are offered says
-  nothing about which one is right.
-  """
-  ranked = sorted(
-    (o for o in model.operations if o != operation),
-    key=lambda o: hashlib.sha256(f'{operation} {o}'.encode()).digest(),
-  )
-  return ranked[:DISTRACTORS]

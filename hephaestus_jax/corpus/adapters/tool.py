@@ -131,7 +131,7 @@ def _bullets(
 
 
 def schema(
-  tool: Tool, arguments: Mapping[str, Any], limit: int = 10
+  tool: Tool, arguments: Mapping[str, Any], limit: int = 4
 ) -> dict[str, Any]:
   """The tool as a JSON-schema function description, short enough to read.
 
@@ -150,7 +150,7 @@ def schema(
   chosen = _chosen(tool.parameters, arguments, limit)
   return {
     'name': tool.name,
-    'description': first_sentence(tool.description, 160),
+    'description': first_sentence(tool.description, 120),
     'parameters': {
       'type': 'object',
       'properties': {
@@ -189,10 +189,10 @@ def _property(
   if parameter.fields and not nested:
     inner['properties'] = {
       field.name: _property(field, used.get(field.name), nested=True)
-      for field in _chosen(parameter.fields, used, 6)
+      for field in _chosen(parameter.fields, used, 4)
     }
   if parameter.description and not nested:
-    found['description'] = first_sentence(parameter.description, 100)
+    found['description'] = first_sentence(parameter.description, 70)
   if 0 < len(parameter.choices) <= MAX_FIELDS // 2:
     inner['enum'] = list(parameter.choices)
   return found
@@ -201,12 +201,17 @@ def _property(
 def first_sentence(text: str, limit: int) -> str:
   """The first sentence of plain text, cut at a word to `limit` characters.
 
-  >>> first_sentence('Lists tags, e.g. yours. It pages.', 80)
+  Notes before it are passed over.
+
+  >>> first_sentence('Note: Old.\\nLists tags, e.g. yours. It pages.', 80)
   'Lists tags, e.g. yours.'
   """
-  text = text.split('\n\n', 1)[0]
-  match = re.search(r'(?<!e\.g)(?<!i\.e)[.:!?](?=\s+[A-Z`])', text)
-  sentence = ' '.join(text[: match.end()].split() if match else text.split())
+  lines = [line.strip() for line in text.split('\n\n', 1)[0].split('\n')]
+  notes = ('Note:', 'Important:', 'Caution:', 'Warning:')
+  plain = [line for line in lines if not line.startswith(notes)]
+  text = ' '.join(' '.join(plain or lines).split())
+  match = re.search(r'(?<!e\.g)(?<!i\.e)[.!?](?=\s+[A-Z`-])', text)
+  sentence = text[: match.end()] if match else text
   if len(sentence) <= limit:
     return sentence
   return sentence[:limit].rsplit(' ', 1)[0].rstrip(',;:') + '...'
