@@ -19,7 +19,7 @@ CONFIG = model.Config(
 @pytest.fixture(scope='module')
 def params():
   # A large embedding makes the choices clear and the continuations varied.
-  params = model.init(CONFIG, 3)
+  params = jax.jit(lambda: model.init(CONFIG, 3))()
   return {**params, 'embedding': params['embedding'] * 50}
 
 

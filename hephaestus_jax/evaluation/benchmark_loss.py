@@ -27,7 +27,8 @@ class BenchmarkLoss:
     split: the split of it that was kept from training.
     role: the role whose tokens are predicted; all others are only read.
     batch_size: rows at once; rounded up to what the devices can share.
-    max_rows: how many rows count, from the first one on; None: all.
+    max_rows: how many rows count, spread evenly over all (which are sorted by
+      the length of their documents); None: all.
     loss_chunks: see `losses.token_losses`.
   """
 
@@ -70,44 +71,44 @@ class BenchmarkLoss:
 
     Returns:
       nll_per_token and nll_per_character, in nats; tokens, characters and
-      examples: how many of each there were. The nll counts the stop token,
-      the characters don't: there are none in it.
+      examples: how many of each there were. Characters are those of the
+      rendered text, with its markers.
 
     Raises:
       errors.UserError: the rows are missing or damaged, hold no token of
         `role`, or one that the model's vocabulary lacks.
     """
     rows = self._rows()
+    count = min(len(rows), self.max_rows or len(rows))
+    chosen = np.arange(count) * len(rows) // max(count, 1)
     role = document.role_id(self.role)
     weights_R = np.zeros(len(document.ROLES), np.float32)
     weights_R[role] = 1.0
-    nll = tokens = characters = examples = 0.0
     batch_size = sample.whole_batch(self.batch_size)
-    for start in range(0, self._count(rows), batch_size):
-      stop = min(start + batch_size, self._count(rows))
-      batch = rows.batch(start, batch_size)
-      # The last batch may reach beyond max_rows.
-      batch['segment_ids_BL'][stop - start :] = 0
-      batch['characters_BR'][stop - start :] = 0
-      highest = int(batch['tokens_BL'].max())
+    nll = tokens = 0.0
+    characters = examples = 0
+    for start in range(0, count, batch_size):
+      rows_B = rows.read(chosen[start : start + batch_size])
+      highest = int(rows_B['tokens'].max())
       if highest >= config.vocab_size:
         raise errors.UserError(
           f'{self.task} has token {highest}, and model.Config.vocab_size = '
           f'{config.vocab_size}. Use the model with the vocabulary of the '
           f'cache at {self.cache_dir}.'
         )
-      read = ('tokens_BL', 'segment_ids_BL', 'positions_BL', 'roles_BL')
-      sums = _sums(
+      characters += int(rows_B['characters'][:, role].sum())
+      examples += num_examples(rows_B['segment_ids'], rows_B['roles'], role)
+      # Rows of padding, so that every batch has one shape.
+      padding = np.zeros(batch_size - len(rows_B), rows_B.dtype)
+      batch_nll, batch_tokens = _sums(
         config,
         params,
-        {name: batch[name] for name in read},
+        *_arrays(np.concatenate([rows_B, padding])),
         weights_R,
         self.loss_chunks,
       )
-      nll += float(sums[0])
-      tokens += float(sums[1])
-      characters += int(batch['characters_BR'][:, role].sum())
-      examples += _examples(batch, role)
+      nll += float(batch_nll)
+      tokens += float(batch_tokens)
     if not tokens:
       raise errors.UserError(
         f'{self.task} ({self.split}) in {self.cache_dir} has no token of role '
@@ -117,39 +118,44 @@ class BenchmarkLoss:
       'nll_per_token': nll / tokens,
       'nll_per_character': nll / characters,
       'tokens': int(tokens),
-      'characters': int(characters),
-      'examples': int(examples),
+      'characters': characters,
+      'examples': examples,
     }
 
   def _rows(self) -> data.Rows:
     return data.Rows(self.cache_dir, self.task, self.split)
 
-  def _count(self, rows: data.Rows) -> int:
-    return len(rows) if self.max_rows is None else min(len(rows), self.max_rows)
+
+def _arrays(rows_B: np.ndarray) -> tuple[np.ndarray, ...]:
+  """tokens_BL, segment_ids_BL, positions_BL and roles_BL of stored rows."""
+  segment_ids_BL = rows_B['segment_ids'].astype(np.int32)
+  return (
+    rows_B['tokens'],
+    segment_ids_BL,
+    data.positions(segment_ids_BL),
+    rows_B['roles'].astype(np.int32),
+  )
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'loss_chunks'))
 def _sums(
   config: model.Config,
   params: dict[str, Any],
-  batch: dict[str, jax.Array],
+  tokens_BL: jax.Array,
+  segment_ids_BL: jax.Array,
+  positions_BL: jax.Array,
+  roles_BL: jax.Array,
   weights_R: jax.Array,
   loss_chunks: int,
 ) -> tuple[jax.Array, jax.Array]:
   """The summed nll of the predicted tokens, and how many they are."""
   sums = losses.next_token_loss(
     functools.partial(model.unembed, config, params),
-    model.forward(
-      config,
-      params,
-      batch['tokens_BL'],
-      batch['segment_ids_BL'],
-      batch['positions_BL'],
-    ),
-    tokens_BL=batch['tokens_BL'],
-    segment_ids_BL=batch['segment_ids_BL'],
-    roles_BL=batch['roles_BL'],
-    source_B=jnp.zeros(len(batch['tokens_BL']), jnp.int32),
+    model.forward(config, params, tokens_BL, segment_ids_BL, positions_BL),
+    tokens_BL=tokens_BL,
+    segment_ids_BL=segment_ids_BL,
+    roles_BL=roles_BL,
+    source_B=jnp.zeros(len(tokens_BL), jnp.int32),
     role_weights_R=weights_R,
     num_sources=1,
     num_chunks=loss_chunks,
@@ -157,10 +163,12 @@ def _sums(
   return sums.nll, sums.weight
 
 
-def _examples(batch: data.Batch, role: int) -> int:
-  """How many documents of the batch have a token of `role`.
+def num_examples(
+  segment_ids_BL: np.ndarray, roles_BL: np.ndarray, role: int
+) -> int:
+  """How many documents have a token of `role`.
 
-  With segments [[1, 1, 2, 3, 0]] and roles [[3, 5, 5, 3, 5]], and role 5: 2.
+  With segments [[1, 1, 2, 3, 0]], roles [[3, 5, 5, 3, 5]] and role 5: 2.
   """
-  segments_BL = np.where(batch['roles_BL'] == role, batch['segment_ids_BL'], 0)
-  return sum(len(set(segments_L) - {0}) for segments_L in segments_BL.tolist())
+  segment_ids_BL = np.where(roles_BL == role, segment_ids_BL, 0)
+  return sum(len(set(ids_L) - {0}) for ids_L in segment_ids_BL.tolist())

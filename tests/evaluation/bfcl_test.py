@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import jax
 import pytest
 
 from hephaestus_jax import chat, errors, model, sandbox, tokenizer
@@ -480,7 +481,8 @@ def test_a_model_is_asked_and_judged_from_end_to_end(
     batch_size=9,
     isolation=isolation,
   )
-  result = benchmark(config, model.init(config, 0))
+  params = jax.jit(lambda: model.init(config, 0))()
+  result = benchmark(config, params)
   assert result['categories']['simple_python']['correct'] == 0
   assert [r['category'] for r in result['completions']] == (
     ['simple_python'] * 3 + ['irrelevance'] * 3 + ['live_relevance'] * 3
