@@ -220,6 +220,7 @@ class Mlp(nnx.Module):
     self.down = _matrix(rngs, config, (F, D), ('mlp', 'embed'), down_std)
 
   def __call__(self, x_BLD: jax.Array) -> jax.Array:
+    """What this layer's MLP adds to the residual stream."""
     dtype = x_BLD.dtype
     gate_BLF = jnp.einsum('BLD,DF->BLF', x_BLD, self.gate[...].astype(dtype))
     up_BLF = jnp.einsum('BLD,DF->BLF', x_BLD, self.up[...].astype(dtype))
@@ -247,6 +248,7 @@ class Block(nnx.Module):
   def __call__(
     self, x_BLD: jax.Array, angles_BLH: jax.Array, read: Reader, cache: Any
   ) -> tuple[jax.Array, Any]:
+    """The residual stream after this layer, and its part of the cache."""
     normed_BLD = rms_norm(x_BLD, self.attention_norm[...], self.epsilon)
     out_BLNH, cache = read(
       *self.attention.project(normed_BLD, angles_BLH), cache

@@ -1,0 +1,9 @@
+"""What every test runs under. It imports no JAX: many tests need none."""
+
+import os
+
+# Eight devices, so that sharding is real on any machine.
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['JAX_NUM_CPU_DEVICES'] = '8'
+# [B, L] + [L] is an error: the axes in the names are to be believed.
+os.environ['JAX_NUMPY_RANK_PROMOTION'] = 'raise'
