@@ -141,10 +141,10 @@ def schema(
   >>> schema(Tool('math.add', 'Adds. Slowly.', (
   ...   Parameter('a', 'number', 'The first.', required=True),
   ...   Parameter('b', 'array of number'))), {'a': 1})
-  {'name': 'math.add', 'description': 'Adds.', 'parameters': {
-    'type': 'object',
-    'properties': {'a': {'type': 'number', 'description': 'The first.'},
-                   'b': {'type': 'array', 'items': {'type': 'number'}}},
+  {'name': 'math.add', 'description': 'Adds.', 'parameters':
+   {'type': 'object', 'properties':
+    {'a': {'type': 'number', 'description': 'The first.'},
+     'b': {'type': 'array', 'items': {'type': 'number'}}},
     'required': ['a']}}
   """
   chosen = _chosen(tool.parameters, arguments, limit)
