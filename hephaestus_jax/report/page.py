@@ -65,6 +65,7 @@ tfoot td { border-bottom: 0; font-weight: 600; }
 .number { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .reason { white-space: nowrap; }
+.long { display: inline-block; min-width: 15rem; }
 .good { color: #00694c; }
 .bad { color: #b42318; }
 .not-run { color: var(--faint); background: var(--wash); border-radius: 6px;
@@ -295,7 +296,7 @@ def _tiles(found: results.Results, benchmark: str) -> list[str]:
     tiles.append(_tile(plots.short(total), 'training tokens in the corpus'))
   if found.road:
     total_seconds = sum(step['seconds'] for step in found.road)
-    tiles.append(_tile(plots.duration(total_seconds), 'from nothing to here'))
+    tiles.append(_tile(plots.duration(total_seconds), 'wall-clock, all steps'))
   return tiles
 
 
@@ -315,6 +316,8 @@ def _benchmark(
   benchmark: str,
   drawings: dict[str, plots.Drawing],
 ) -> str:
+  size = results.benchmark_size(found, benchmark)
+  measured = ', '.join(f'{n:,} {name}' for name, n in size.items())
   return _pair(
     _figure(
       drawings,
@@ -322,7 +325,8 @@ def _benchmark(
       'Measured at checkpoints; dotted lines mark where a stage starts.',
     ),
     _or_not_run(tables.benchmark(found, benchmark), 'Table of losses')
-    + '<p class="faint">Nats. Per character, models with different '
+    + (f'<p class="faint">Over {measured}.</p>' if measured else '')
+    + '<p class="faint">In nats. Per character, models with different '
     'vocabularies can be compared; per token, they cannot.</p>',
   )
 
@@ -380,7 +384,11 @@ def _corpus(found: results.Results, drawings: dict[str, plots.Drawing]) -> str:
     '<p>Exact counts of cached tokens; one row of tokens has one source.</p>'
     + _pair(
       _figure(drawings, 'tokens_by_kind', 'Training split, by kind of text.'),
-      _figure(drawings, 'tokens_by_source', 'Training split, by source.'),
+      _figure(
+        drawings,
+        'tokens_by_source',
+        'Training split, by source, in the colour of its kind.',
+      ),
     )
     + _or_not_run(tables.corpus(found), 'Cache')
     + '<h3>Documents</h3>'

@@ -326,6 +326,23 @@ def final_loss(run: Run, benchmark: str, unit: str) -> float | None:
   return after[-1] if after else None
 
 
+def benchmark_size(results: Results, benchmark: str) -> dict[str, int]:
+  """How much the benchmark measures: {'examples': 812, 'tokens': 20311}.
+
+  Empty where it was not run.
+  """
+  prefix = f'evaluation/{benchmark}/'
+  for run in results.runs:
+    for stage in run.stages.values():
+      for line in stage.lines if stage else ():
+        if f'{prefix}examples' in line:
+          return {
+            name: int(line[f'{prefix}{name}'])
+            for name in ('examples', 'tokens')
+          }
+  return {}
+
+
 def not_run(results: Results) -> list[str]:
   """The parts of the road that left nothing: ['control/stage3', ...]."""
   missing = [

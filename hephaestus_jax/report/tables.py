@@ -350,10 +350,11 @@ def _reasons(dropped: Mapping[str, int]) -> Markup:
   )
 
 
-def _beginning(text: str) -> str:
+def _beginning(words: str) -> Markup:
   """At most so much of a text that a row of a table stays a row."""
-  line = ' '.join(text.split())
-  return line if len(line) <= 120 else line[:119] + '…'
+  line = ' '.join(words.split())
+  shown = line if len(line) <= 120 else line[:119] + '…'
+  return Markup(f'<span class="long">{html.escape(shown)}</span>')
 
 
 def _balance(unaccounted: int) -> Markup:

@@ -128,6 +128,7 @@ def test_what_was_said_in_files_is_shown_and_escaped(
   assert 'hephaestus train gin/runs/demo_control.gin' in text
   assert '3 of 20' in text
   assert '15 min 39 s' in text
+  assert 'Over 812 examples, 20,311 tokens.' in text
 
 
 def test_the_same_run_makes_the_same_bytes(report: pathlib.Path) -> None:

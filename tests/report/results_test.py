@@ -68,6 +68,17 @@ def test_a_document_lost_without_a_reason_is_seen() -> None:
   assert row['unaccounted'] == 2
 
 
+def test_a_document_lost_between_two_steps_is_seen() -> None:
+  row = {'source': 'a', 'drops': {}}
+  read, length = results.drops_by_step(
+    [
+      {**row, 'step': 'read', 'in': 9, 'out': 9},
+      {**row, 'step': 'length', 'in': 8, 'out': 8},
+    ]
+  )
+  assert (read['unaccounted'], length['unaccounted']) == (0, 1)
+
+
 def test_benchmark_loss_is_that_before_and_after_each_stage(
   tmp_path: pathlib.Path,
 ) -> None:
