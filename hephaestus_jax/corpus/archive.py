@@ -16,7 +16,7 @@ from hephaestus_jax import errors
 class Archive:
   """The members of one wheel or source distribution.
 
-  It can be pickled: the copy opens the file again where it wakes up.
+  It can be copied and sent to a worker: a copy opens the file again.
 
   Attributes:
     path: the file.
