@@ -69,11 +69,10 @@ def test_a_document_lost_without_a_reason_is_seen() -> None:
 
 
 def test_a_document_lost_between_two_steps_is_seen() -> None:
-  row = {'source': 'a', 'drops': {}}
   read, length = results.drops_by_step(
     [
-      {**row, 'step': 'read', 'in': 9, 'out': 9},
-      {**row, 'step': 'length', 'in': 8, 'out': 8},
+      {'step': 'read', 'source': 'a', 'in': 9, 'out': 7, 'drops': {'no': 2}},
+      {'step': 'length', 'source': 'a', 'in': 6, 'out': 6, 'drops': {}},
     ]
   )
   assert (read['unaccounted'], length['unaccounted']) == (0, 1)
