@@ -76,7 +76,8 @@ summary { cursor: pointer; }
   @page { margin: 16mm 14mm; }
   body { padding: 0; max-width: none; font-size: 10pt; }
   nav { display: none; }
-  h2 { break-after: avoid; margin-top: 1.6rem; }
+  h2, h3 { break-after: avoid; }
+  h2 { margin-top: 1.6rem; }
   figure, tr, .tile { break-inside: avoid; }
   .tiles { grid-template-columns: repeat(5, 1fr); gap: .5rem; }
   .tile { padding: .6rem .7rem; }
@@ -365,8 +366,8 @@ def _training(
     + _figure(
       drawings,
       'loss_by_source',
-      'Each row has one source. A run has no line where it does not train '
-      'on the source.',
+      'Every row of tokens comes from one source, so the loss of a source '
+      'is exact. No line: the run does not train on it.',
       'wide',
     )
     + '<h3>By role</h3>'
@@ -381,7 +382,8 @@ def _training(
 
 def _corpus(found: results.Results, drawings: dict[str, plots.Drawing]) -> str:
   return (
-    '<p>Exact counts of cached tokens; one row of tokens has one source.</p>'
+    '<p>Tokens are counted in the cached rows, documents where the corpus '
+    'was written.</p>'
     + _pair(
       _figure(drawings, 'tokens_by_kind', 'Training split, by kind of text.'),
       _figure(

@@ -158,7 +158,7 @@ def bars(items: Sequence[Bar], unit: str) -> matplotlib.figure.Figure:
     height=0.72,
   )
   axes.set_yticks(places, [item.name for item in items])
-  axes.invert_yaxis()
+  axes.set_ylim(len(items) - 0.4, -0.6)
   axes.grid(visible=False, axis='y')
   axes.set_xlabel(unit)
   axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(short))
@@ -220,13 +220,15 @@ def small_multiples(
 ) -> matplotlib.figure.Figure:
   """A panel of curves per name, all on the same axes.
 
-  The runs' names stand in the first panel; the colours carry on from there.
+  The runs' names stand in the first panel that has most of them; the colours
+  carry on from there.
   """
   rows = math.ceil(len(panels) / columns)
   figure = matplotlib.figure.Figure(figsize=(2 * WIDTH, 0.5 + 1.55 * rows))
   grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
   for axes in grid.flat[len(panels) :]:
     axes.set_visible(False)
+  named = max(panels, key=lambda name: len(panels[name]))
   everything = [line for lines in panels.values() for line in lines]
   for i, (axes, (name, lines)) in enumerate(
     zip(grid.flat, panels.items(), strict=False)
@@ -237,7 +239,7 @@ def small_multiples(
     axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(short))
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
     _room_at_the_right(axes, everything, 1.5)
-    _label_ends(axes, lines, x=_last(everything), named=i == 0)
+    _label_ends(axes, lines, x=_last(everything), named=name == named)
     # The last panel of a column carries the numbers, also of a short column.
     axes.tick_params(labelbottom=i + columns >= len(panels))
   figure.supxlabel('tokens trained on', fontsize='medium')
@@ -273,7 +275,7 @@ def shares(
         color=colour,
       )
   axes.set_yticks(range(len(items)), [item.name for item in items])
-  axes.invert_yaxis()
+  axes.set_ylim(len(items) - 0.4, -0.6)
   axes.grid(visible=False, axis='y')
   axes.set_xlim(0, 128)
   axes.set_xticks(range(0, 101, 20))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hephaestus_jax import artefacts, errors
-from hephaestus_jax.report import page, results
+from hephaestus_jax.report import page, results, versions
 
 SECTIONS = (
   'Benchmark loss',
@@ -68,7 +68,10 @@ class Reader(html.parser.HTMLParser):
 
 
 def write(run_dir: pathlib.Path) -> dict[str, Any]:
-  return page.report(run_dir=str(run_dir), output_dir=str(run_dir / 'report'))
+  with pytest.MonkeyPatch.context() as patch:
+    # Another commit may be made while the tests run.
+    patch.setattr(versions, 'versions', lambda: {'commit': 'abc', 'jax': '1'})
+    return page.report(run_dir=str(run_dir), output_dir=str(run_dir / 'report'))
 
 
 def without_figures(
@@ -127,6 +130,7 @@ def test_what_was_said_in_files_is_shown_and_escaped(
   assert 'build.build.seed = 0 # &lt;&#x27;&amp;&#x27;&gt;' in text
   assert 'hephaestus train gin/runs/demo_control.gin' in text
   assert '3 of 20' in text
+  assert 'git checkout abc' in text
   assert '15 min 39 s' in text
   assert 'Over 812 examples, 20,311 tokens.' in text
 
