@@ -19,7 +19,7 @@ SUMMARY = 'summary.json'
 
 STYLE = """
 :root { --ink: #1f2328; --faint: #656d76; --line: #d8dce0; --wash: #f6f7f8;
-  --ours: #d55e00; --other: #3d5a80; }
+  --ours: OURS; --other: OTHER; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2.5rem 1.5rem 4rem; max-width: 72rem;
   font: 16px/1.55 system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans',
@@ -88,7 +88,7 @@ summary { cursor: pointer; }
   .pair { grid-template-columns: 1fr 1fr; gap: .5rem 1.2rem; }
   table { font-size: 8.5pt; }
 }
-"""
+""".replace('OURS', plots.RUN_COLOURS[0]).replace('OTHER', plots.RUN_COLOURS[1])
 
 
 def report(
