@@ -35,12 +35,16 @@ def _handler() -> ocp.PyTreeCheckpointHandler:
   return ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_compression=False)
 
 
-def _not_about_ocdbt(record: logging.LogRecord) -> bool:
-  return 'Skipping merge of OCDBT' not in record.getMessage()
+# Orbax warns of what is meant: that a save has no OCDBT, and that a restore of
+# one item finds the metadata of none but that item.
+_MEANT = ('Skipping merge of OCDBT', 'Metadata file does not exist')
 
 
-# Orbax warns at every save that there is no OCDBT: we chose that.
-logging.getLogger('absl').addFilter(_not_about_ocdbt)
+def _is_news(record: logging.LogRecord) -> bool:
+  return not any(text in record.getMessage() for text in _MEANT)
+
+
+logging.getLogger('absl').addFilter(_is_news)
 
 
 def _named(tree: Any) -> dict[str, Any]:
@@ -138,9 +142,16 @@ def restore(step_folder: pathlib.Path, item: str, abstract: Any) -> Any:
   with ocp.Checkpointer(_handler()) as checkpointer:
     _check(step_folder, checkpointer.metadata(folder).item_metadata, wanted)
     arguments = ocp.checkpoint_utils.construct_restore_args(wanted)
-    found = checkpointer.restore(
-      folder, ocp.args.PyTreeRestore(wanted, restore_args=arguments)
-    )
+    try:
+      found = checkpointer.restore(
+        folder, ocp.args.PyTreeRestore(wanted, restore_args=arguments)
+      )
+    except Exception as error:  # Orbax raises no other class for damage
+      reason = str(error.__cause__ or error).splitlines()[0]
+      raise errors.UserError(
+        f'{step_folder} is damaged: {reason}. Delete it; training goes on from '
+        'the step before.'
+      ) from error
   return jax.tree.unflatten(
     jax.tree.structure(abstract), [found[name] for name in wanted]
   )

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh
 
 from hephaestus_jax import (
   artefacts,
+  checkpoints,
   data,
   model,
   optimizer,
@@ -101,6 +102,7 @@ def stage(**changed: Any) -> train.Stage:
     'mixture': 'mixture_v1',
     'steps': 4,
     'batch_size': 8,
+    'z_loss': 1e-3,
     'optimizer': optimizer.adamw(
       schedule=optimizer.constant(peak=peak, warmup_steps=2)
     ),
@@ -120,3 +122,13 @@ def run(folder: pathlib.Path, *stages: train.Stage, **changed: Any) -> Any:
     'log_every': 1,
   }
   return train.train(**(settings | changed))
+
+
+def arrays(stage_folder: pathlib.Path) -> dict[str, bytes]:
+  """Every byte of the newest checkpoint's arrays, by file."""
+  steps = checkpoints.steps(stage_folder / checkpoints.FOLDER)
+  newest = stage_folder / checkpoints.FOLDER / str(steps[-1])
+  return {
+    str(path.relative_to(newest)): path.read_bytes()
+    for path in sorted(newest.glob('*/*/[0-9]*'))
+  }

@@ -1,0 +1,382 @@
+"""A step is what its formula says; a run is what its inputs say."""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from hephaestus_jax import (
+  checkpoints,
+  data,
+  errors,
+  metrics,
+  model,
+  partitioning,
+  train,
+)
+from hephaestus_jax.corpus import document
+
+sys.path.append(str(pathlib.Path(__file__).parent))
+import tiny  # noqa: E402
+
+GOLDEN = [4.103444, 3.59609, 3.292894]
+STAGE3 = {'thought': 1.0, 'action': 1.0, 'answer': 1.0}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compiled(tmp_path_factory):
+  """One folder of compiled steps for all tests: most need the same one."""
+  yield str(tmp_path_factory.mktemp('compiled'))
+  jax.config.update('jax_compilation_cache_dir', None)
+  compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def folder(tmp_path):
+  tiny.write_cache(tmp_path / 'cache', {'a': 0.7, 'b': 0.3})
+  return tmp_path
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory, compiled):
+  """A run of four steps that nothing disturbed."""
+  folder = tmp_path_factory.mktemp('straight')
+  tiny.write_cache(folder / 'cache', {'a': 0.7, 'b': 0.3})
+  tiny.run(folder, compilation_cache=compiled)
+  return folder / 'run' / 'stage1'
+
+
+class Spy:
+  """An evaluator that does something at one of its calls."""
+
+  name = 'spy'
+
+  def __init__(self, call=None, action=None):
+    self.calls, self._call, self._action = 0, call, action
+
+  def __call__(self, config, params):
+    self.calls += 1
+    if self.calls == self._call:
+      self._action()
+    return {'norm': float(jnp.abs(params['embedding']).sum())}
+
+
+def lines(stage_folder):
+  text = (stage_folder / metrics.FILE).read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def losses_of(stage_folder):
+  return [
+    (line['step'], line['loss'])
+    for line in lines(stage_folder)
+    if 'loss' in line
+  ]
+
+
+def batch(seed=0, rows=8):
+  made = tiny.rows(seed, rows)
+  segment_ids_BL = made['segment_ids'].astype(np.int32)
+  return {
+    'tokens_BL': made['tokens'].astype(np.int32),
+    'segment_ids_BL': segment_ids_BL,
+    'positions_BL': data.positions(segment_ids_BL),
+    'roles_BL': made['roles'].astype(np.int32),
+    'source_B': np.arange(rows, dtype=np.int32) % 2,
+  }
+
+
+@pytest.fixture(scope='module')
+def params(straight):
+  shapes = train.state_shapes(tiny.CONFIG, tiny.stage().optimizer, tiny.mesh())
+  params = checkpoints.restore_parameters(straight, shapes.params)
+  return jax.tree.map(np.asarray, params)
+
+
+def stepper(stage, mesh=None):
+  """(params, rows) -> the state and sums after one step, as numpy."""
+  mesh = mesh or tiny.mesh()
+  step = train.lower_step(
+    tiny.CONFIG, stage, mesh, sequence_length=tiny.LENGTH, num_sources=2
+  ).compile()
+  shapes = train.state_shapes(tiny.CONFIG, stage.optimizer, mesh)
+  place = jax.tree.map(lambda shape: shape.sharding, shapes)
+
+  def stepped(params, rows):
+    state = train.TrainState(
+      np.zeros((), np.int32), params, stage.optimizer.init(params)
+    )
+    with jax.set_mesh(mesh):
+      made = step(
+        jax.device_put(state, place), partitioning.global_batch(mesh, rows)
+      )
+    return jax.tree.map(np.asarray, made)
+
+  return stepped
+
+
+@pytest.fixture(scope='module')
+def whole(params):
+  return stepper(tiny.stage())(params, batch())
+
+
+def assert_same_step(one, other):
+  for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+    np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-6)
+
+
+def test_microbatches_of_uneven_weight_make_the_step_of_the_whole_batch(params):
+  # Every second row has next to nothing to learn, and they make one part.
+  rows = batch()
+  rows['segment_ids_BL'][1::2, 3:] = 0
+  assert_same_step(
+    stepper(tiny.stage(microbatches=2))(params, rows),
+    stepper(tiny.stage())(params, rows),
+  )
+
+
+def test_eight_devices_make_the_step_of_one(params, whole):
+  mesh = tiny.mesh(data=2, fsdp=2, tensor=1, sequence=2)
+  assert_same_step(stepper(tiny.stage(), mesh)(params, batch()), whole)
+
+
+def test_the_sums_by_source_and_role_add_up(whole):
+  sums = whole[1]
+  np.testing.assert_allclose(sums['nll_S'].sum(), sums['nll'], rtol=1e-5)
+  np.testing.assert_allclose(sums['nll_R'].sum(), sums['nll'], rtol=1e-5)
+  assert sums['weight_S'].sum() == sums['tokens_R'].sum() == sums['weight']
+
+
+def test_stage_three_does_not_learn_what_it_observed(params):
+  """Another observation as target only: no gradient changes."""
+  stepped = stepper(tiny.stage(role_weights=STAGE3))
+  rows = batch()
+  # The last token of a document is seen by nothing: it is only a target.
+  role = document.role_id
+  rows['segment_ids_BL'][:] = 1
+  rows['positions_BL'][:] = np.arange(tiny.LENGTH)[None]
+  rows['roles_BL'][:, -1] = role('observation')
+  one = stepped(params, rows)
+  rows['tokens_BL'][:, -1] = (rows['tokens_BL'][:, -1] + 1) % tiny.VOCABULARY
+  other = stepped(params, rows)
+  for x, y in zip(
+    jax.tree.leaves(one[0]), jax.tree.leaves(other[0]), strict=True
+  ):
+    np.testing.assert_array_equal(x, y)
+  # What it cost is told all the same, and an answer there would be learned.
+  observed = role('observation')
+  assert one[1]['nll_R'][observed] != other[1]['nll_R'][observed]
+  rows['roles_BL'][:, -1] = role('answer')
+  learned = stepped(params, rows)
+  assert learned[1]['weight'] == one[1]['weight'] + len(rows['tokens_BL'])
+  assert (
+    learned[0].params['final_norm'] != other[0].params['final_norm']
+  ).any()
+
+
+def test_the_losses_of_three_steps_are_the_golden_ones(straight):
+  np.testing.assert_allclose(
+    [loss for _, loss in losses_of(straight)[:3]],
+    GOLDEN,
+    rtol=1e-4,
+    err_msg=(
+      'The numbers of training changed. If your change is not meant to change '
+      'them, it has a fault. If it is, say so in the commit, show a loss curve '
+      'of the parent beside its own, and put the new values into GOLDEN.'
+    ),
+  )
+
+
+def test_a_toy_is_learned(folder, compiled):
+  stage = tiny.stage(steps=60)
+  tiny.run(folder, stage, log_every=20, compilation_cache=compiled)
+  losses = [loss for _, loss in losses_of(folder / 'run' / 'stage1')]
+  assert losses[-1] < 0.5 < 1.5 < losses[0]
+
+
+def test_interrupted_and_resumed_is_straight_bit_for_bit(
+  folder, straight, compiled
+):
+  def interrupt():
+    raise KeyboardInterrupt
+
+  # Calls: step 0, 1, 2, 3. The checkpoint of step 2 is what is left.
+  spy = Spy(4, interrupt)
+  keywords = {'evaluate_every': 1, 'compilation_cache': compiled}
+  with pytest.raises(KeyboardInterrupt):
+    tiny.run(folder, evaluators=(spy,), **keywords)
+  stage_folder = folder / 'run' / 'stage1'
+  assert checkpoints.steps(stage_folder / checkpoints.FOLDER) == [2]
+  assert [step for step, _ in losses_of(stage_folder)] == [1, 2, 3]
+  tiny.run(folder, evaluators=(Spy(),), **keywords)
+  assert tiny.arrays(stage_folder) == tiny.arrays(straight)
+  assert losses_of(stage_folder) == losses_of(straight)
+  evaluated = [
+    line['step'] for line in lines(stage_folder) if 'loss' not in line
+  ]
+  assert evaluated == [0, 1, 2, 3, 4]
+
+
+def test_sigterm_saves_the_step_and_says_how_it_ended(
+  folder, straight, compiled, capsys
+):
+  spy = Spy(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+  keywords = {
+    'evaluate_every': 2,
+    'checkpoint_every': 100,
+    'compilation_cache': compiled,
+  }
+  with pytest.raises(SystemExit) as caught:
+    tiny.run(folder, evaluators=(spy,), **keywords)
+  assert caught.value.code == train.STOPPED
+  assert 'stopped by SIGTERM after step 3' in capsys.readouterr().err
+  stage_folder = folder / 'run' / 'stage1'
+  assert checkpoints.steps(stage_folder / checkpoints.FOLDER) == [3]
+  tiny.run(folder, **keywords)
+  assert tiny.arrays(stage_folder) == tiny.arrays(straight)
+
+
+def test_a_line_covers_the_steps_since_the_line_before(
+  folder, straight, compiled
+):
+  tiny.run(folder, log_every=4, checkpoint_every=9, compilation_cache=compiled)
+  (line,) = lines(folder / 'run' / 'stage1')
+  single = [loss for _, loss in losses_of(straight)]
+  assert line['step'] == 4
+  assert min(single) < line['loss'] < max(single)
+  assert line['tokens'] == 4 * 8 * tiny.LENGTH
+
+
+def test_the_next_stage_starts_from_the_last_parameters_and_a_new_optimizer(
+  folder, compiled, capsys
+):
+  stages = (tiny.stage(steps=2), tiny.stage(name='stage2', steps=2))
+  report = tiny.run(
+    folder, *stages, evaluators=(Spy(),), compilation_cache=compiled
+  )
+  assert not report['reused']
+  first, second = folder / 'run' / 'stage1', folder / 'run' / 'stage2'
+  norm = 'evaluation/spy/norm'
+  assert lines(first)[-1][norm] == lines(second)[0][norm]
+  rates = [
+    [line['learning_rate'] for line in lines(there) if 'loss' in line]
+    for there in (first, second)
+  ]
+  assert rates[0] == rates[1]
+  before = tiny.arrays(second)
+  capsys.readouterr()
+  report = tiny.run(folder, *stages, compilation_cache=compiled)
+  assert report['reused']
+  assert capsys.readouterr().out.splitlines() == [
+    f'reused {first}: 2 steps done',
+    f'reused {second}: 2 steps done',
+  ]
+  assert tiny.arrays(second) == before
+
+
+def test_a_run_can_start_from_another_runs_parameters(
+  folder, straight, compiled
+):
+  tiny.run(
+    folder,
+    init_from=str(straight),
+    evaluators=(Spy(),),
+    compilation_cache=compiled,
+  )
+  mesh = tiny.mesh()
+  shapes = train.state_shapes(tiny.CONFIG, tiny.stage().optimizer, mesh)
+  params = checkpoints.restore_parameters(straight, shapes.params)
+  first = lines(folder / 'run' / 'stage1')[0]
+  assert first['evaluation/spy/norm'] == Spy()(tiny.CONFIG, params)['norm']
+
+
+@pytest.mark.parametrize(
+  'changed, named',
+  [
+    ({'stages': (tiny.stage(batch_size=16),)}, 'batch_size was 8, now 16'),
+    ({'stages': (tiny.stage(peak=0.5),)}, 'peak was 0.01, now 0.5'),
+    ({'seed': 7}, 'seed was 0, now 7'),
+  ],
+)
+def test_another_configuration_is_refused_by_name(straight, changed, named):
+  with pytest.raises(errors.UserError, match=named):
+    tiny.run(straight.parents[1], **changed)
+
+
+def test_how_it_is_computed_may_change(straight):
+  cut = (tiny.stage(microbatches=2, loss_chunks=2),)
+  assert tiny.run(straight.parents[1], stages=cut)['reused']
+
+
+def test_other_rows_are_refused(folder, straight):
+  cache_json = folder / 'cache' / 'tasks' / 'a' / 'train' / 'cache.json'
+  info = json.loads(cache_json.read_text())
+  cache_json.write_text(json.dumps(info | {'documents': 3}))
+  with pytest.raises(errors.UserError, match='data.rows.a was'):
+    tiny.run(straight.parents[1], cache_dir=str(folder / 'cache'))
+
+
+def test_stages_of_two_tokenizers_are_refused(folder):
+  tiny.write_cache(folder / 'cache', {'c': 1.0}, 'other_v1', tokenizer='bbbb')
+  stages = (tiny.stage(), tiny.stage(name='stage2', mixture='other_v1'))
+  with pytest.raises(errors.UserError, match='other_v1 .* bbbb, .* aaaa'):
+    tiny.run(folder, *stages)
+
+
+def test_a_vocabulary_larger_than_the_models_is_refused(folder):
+  small = model.Config(
+    **{**vars(tiny.CONFIG), 'vocab_size': tiny.VOCABULARY - 8}
+  )
+  with pytest.raises(errors.UserError, match='vocab_size = 24'):
+    tiny.run(folder, model=small)
+
+
+def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
+  folder, params, compiled
+):
+  bad = {**params, 'final_norm': params['final_norm'] * np.nan}
+  writer = checkpoints.Writer(
+    folder / 'bad' / checkpoints.FOLDER, keep=2, items=('parameters',)
+  )
+  writer.save(1, {'parameters': jax.device_put(bad)})
+  writer.close()
+  with pytest.raises(errors.UserError, match='loss is nan at step 1'):
+    tiny.run(folder, init_from=str(folder / 'bad'), compilation_cache=compiled)
+  stage_folder = folder / 'run' / 'stage1'
+  assert checkpoints.steps(stage_folder / checkpoints.FOLDER) == []
+  assert lines(stage_folder) == []
+
+
+def test_a_dry_run_builds_shapes_and_reads_a_batch_but_writes_nothing(folder):
+  stages = (tiny.stage(), tiny.stage(name='stage2', mixture='absent_v1'))
+  report = tiny.run(folder, *stages, dry_run=True)
+  assert report == {
+    'parameters': 5712,
+    'stages': {'stage1': [8, 16], 'stage2': None},
+  }
+  assert not (folder / 'run').exists()
+
+
+@pytest.mark.parametrize(
+  'changed, message',
+  [
+    ({'microbatches': 3}, 'no multiple of microbatches = 3'),
+    ({'steps': 0}, 'steps = 0'),
+    ({'role_weights': {'actor': 1.0}}, "names 'actor'"),
+  ],
+)
+def test_a_stage_that_makes_no_sense_is_refused(changed, message):
+  with pytest.raises(errors.UserError, match=message):
+    tiny.stage(**changed)
+
+
+def test_two_stages_of_one_name_are_refused(folder):
+  with pytest.raises(errors.UserError, match='a name of its own'):
+    tiny.run(folder, tiny.stage(), tiny.stage())
