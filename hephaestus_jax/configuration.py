@@ -432,19 +432,24 @@ def resolved(text: Text) -> dict[str, dict[str, str]]:
   return table
 
 
-def macro_help(path: pathlib.Path) -> list[tuple[str, str, str]]:
+def macro_help(
+  path: pathlib.Path, root: pathlib.Path
+) -> list[tuple[str, str, str]]:
   """(name, default, comment) of each macro that a stage file sets.
 
-  >>> # TRAIN_STEPS = 400  # optimiser steps of stage I
-  >>> macro_help(path)
-  [('TRAIN_STEPS', '400', 'optimiser steps of stage I')]
+  Those of the files that it includes come last.
+
+  >>> # TRAIN_STEPS = 400  # updates of stage I
+  >>> macro_help(path, root)
+  [('TRAIN_STEPS', '400', 'updates of stage I')]
   """
-  rows = []
+  rows, included = [], []
   for line in path.read_text().splitlines():
-    match = re.match(r'([A-Z][A-Z0-9_]*) = (.*?)(?:\s+# (.*))?$', line)
-    if match:
+    if match := re.match(r'([A-Z][A-Z0-9_]*) = (.*?)(?:\s+# (.*))?$', line):
       rows.append((match[1], match[2], match[3] or ''))
-  return rows
+    elif match := re.match(r"include '(.+)'", line):
+      included += macro_help(find(match[1], root), root)
+  return rows + included
 
 
 def as_gin(text: Text) -> str:

@@ -67,7 +67,7 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def _macro_table(command: Command) -> str:
-  rows = configuration.macro_help(ROOT / command.stage)
+  rows = configuration.macro_help(ROOT / command.stage, ROOT)
   return 'macros (--gin.NAME=VALUE):\n' + '\n'.join(
     f'  {name:<20} {comment} [{default.strip("%").removeprefix("gin.")}]'
     for name, default, comment in rows
@@ -144,7 +144,7 @@ def _configure(
     macro: other
     for other, command in COMMANDS.items()
     if other != name
-    for macro, _, _ in configuration.macro_help(ROOT / command.stage)
+    for macro, _, _ in configuration.macro_help(ROOT / command.stage, ROOT)
   }
   stage = COMMANDS[name].stage
   text = configuration.read([stage, *files], overrides, ROOT)

@@ -150,7 +150,7 @@ def test_every_value_has_an_origin(stage):
 
 
 def test_macros_and_their_comments_are_the_help(stage):
-  assert configuration.macro_help(stage)[:2] == [
+  assert configuration.macro_help(stage, stage.parents[1])[:2] == [
     ('STEPS', '%gin.REQUIRED', 'optimiser steps'),
     ('RATE', '0.5', 'learning rate'),
   ]

@@ -20,9 +20,7 @@ def test_an_empty_road_leaves_an_empty_record(tmp_path):
 
 def test_the_walk_stops_at_the_step_that_fails(tmp_path, capfd):
   with pytest.raises(errors.UserError, match='`hephaestus run none.gin`'):
-    run.run(
-      road=['run none.gin', 'run never.gin'], run_dir=str(tmp_path)
-    )
+    run.run(road=['run none.gin', 'run never.gin'], run_dir=str(tmp_path))
   said = capfd.readouterr()
   assert "no file 'none.gin'" in said.err
   assert 'never.gin' not in said.out + said.err
