@@ -43,6 +43,7 @@ def generate(
   stop_ids: Sequence[int],
   batch_size: int,
   max_prompt_tokens: int,
+  vocab_size: int | None = None,
   description: str = 'sample',
 ) -> list[Completion]:
   """The most likely next token, over and over, for each prompt.
@@ -55,6 +56,8 @@ def generate(
       since what would go is what the request stands on: it comes back with
       `finish` 'prompt_too_long'.
     stop_ids: tokens that end a completion.
+    vocab_size: tokens that the vocabulary has, where the model's matrices are
+      padded to more; None: as many as they hold.
     description: what the progress bar says.
 
   Returns:
@@ -91,6 +94,7 @@ def generate(
           stop_ids_S,
           rows=len(chosen),
           max_new_tokens=max_new_tokens,
+          vocab_size=vocab_size or config.vocab_size,
         )
       )
       for i, out_T in zip(chosen, out_BT[: len(chosen)], strict=True):
@@ -136,7 +140,9 @@ def pad(
   return tokens_BL, lengths_B
 
 
-@functools.partial(jax.jit, static_argnames=('config', 'max_new_tokens'))
+@functools.partial(
+  jax.jit, static_argnames=('config', 'max_new_tokens', 'vocab_size')
+)
 def _continue(
   config: model.Config,
   params: dict[str, Any],
@@ -146,6 +152,7 @@ def _continue(
   *,
   rows: int,
   max_new_tokens: int,
+  vocab_size: int,
 ) -> jax.Array:
   """`out_BT`: T = max_new_tokens new tokens, -1 after a row's stop token.
 
@@ -156,7 +163,7 @@ def _continue(
   lengths_B1 = lengths_B[:, None]
 
   def most_likely(hidden_B1D: jax.Array) -> jax.Array:
-    logits_B1V = model.unembed(config, params, hidden_B1D)
+    logits_B1V = model.unembed(config, params, hidden_B1D)[..., :vocab_size]
     return jnp.argmax(logits_B1V, axis=-1).astype(jnp.int32)
 
   # 1. Prefill: all prompts at once; the last token of each predicts the next.

@@ -109,6 +109,13 @@ def test_a_prompt_that_is_too_long_is_said_so_and_the_others_go_on(params):
   assert generate(params, [long[:200]])[0].finish == 'length'
 
 
+def test_padding_of_the_vocabulary_is_never_chosen(params):
+  prompt = prompts(1)[0][:20]
+  highest = max(generate(params, [prompt])[0].tokens)
+  (completion,) = generate(params, [prompt], vocab_size=highest)
+  assert max(completion.tokens) < highest
+
+
 def test_prompts_are_padded_to_a_power_of_two():
   tokens_BL, lengths_B = sample.pad([[5, 6, 7], [8]], 3)
   assert tokens_BL.shape == (3, sample.SHORTEST)

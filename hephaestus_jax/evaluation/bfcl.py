@@ -169,6 +169,7 @@ class Bfcl:
       stop_ids=[vocabulary.eos_id] + ([] if end is None else [end]),
       batch_size=self.batch_size,
       max_prompt_tokens=self.max_prompt_tokens,
+      vocab_size=vocabulary.vocab_size,
       description=self.name,
     )
     answers = [
