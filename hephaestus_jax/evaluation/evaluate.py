@@ -85,16 +85,12 @@ def evaluate(
   reused = artefacts.reusable(folder, inputs)
   if reused:
     print(f'reused {folder}')
-    results = {
-      name: json.loads((folder / f'{name}.json').read_text()) for name in names
-    }
   else:
     if compilation_cache is not None:
       jax.config.update('jax_compilation_cache_dir', compilation_cache)
       jit_cache.reset_cache()  # else the process's first jit has decided it
     mesh = partitioning.make_mesh() if mesh is None else mesh
     params = checkpoints.restore_parameters(checkpoint, _shapes(model, mesh))
-    results = {}
     with artefacts.written(folder, inputs) as target:
       for benchmark in benchmarks:
         with jax.set_mesh(mesh) if mesh.size > 1 else contextlib.nullcontext():
@@ -105,7 +101,9 @@ def evaluate(
             result.pop(COMPLETIONS),
           )
         artefacts.write_json(target / f'{benchmark.name}.json', result)
-        results[benchmark.name] = result
+  results = {
+    name: json.loads((folder / f'{name}.json').read_text()) for name in names
+  }
   for name in names:
     print('\n'.join(table(name, results[name])))
   return {'reused': reused, 'results': results}
