@@ -103,30 +103,32 @@ def aws_docs(
   opened: archive.Archive, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A service -> a manual page per command that has examples."""
-  for group, page, command, examples in _aws_commands(opened, member):
-    if isinstance(examples, entry.MalformedError) or not examples:
-      yield entry.Flaw(group, page, 'no_examples')
+  for page in _aws_manual(opened, member):
+    if isinstance(page, entry.Flaw):
+      yield page
       continue
-    options = {o for e in examples for o in _said_options(e.command)}
+    if not page.examples:
+      yield entry.Flaw(page.group, page.name, 'no_examples')
+      continue
+    options = {o for e in page.examples for o in _said_options(e.command)}
     described = dataclasses.replace(
-      command,
-      description=tool.first_sentence(command.description, 400),
+      page.command,
+      description=tool.first_sentence(page.command.description, 400),
       parameters=tuple(
         dataclasses.replace(p, name=f'--{p.name}')
-        for p in command.parameters
+        for p in page.command.parameters
         if p.name in options or p.required
       ),
       sections=tuple(
         (e.title or f'Example {i + 1}', _example_text(e))
-        for i, e in enumerate(examples)
+        for i, e in enumerate(page.examples)
       ),
     )
     yield entry.Entry(
-      group,
-      page,
+      page.group,
+      page.name,
       (document.Segment('documentation', tool.markdown(described)),),
-      url='https://docs.aws.amazon.com/cli/latest/reference/'
-      f'{page.removesuffix(".rst")}.html',
+      url=f'https://docs.aws.amazon.com/cli/latest/reference/{page.name}.html',
     )
 
 
@@ -134,21 +136,27 @@ def aws_requests(
   opened: archive.Archive, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A service -> tools to choose from, request and call per example."""
-  found = list(_aws_commands(opened, member))
-  tools = {command.name: command for _, _, command, _ in found}
-  for group, page, command, examples in found:
-    others = [tools[name] for name in calls.others(list(tools), command.name)]
-    for i, example in enumerate(examples):
-      name = f'{page}/{i}'
+  pages = []
+  for page in _aws_manual(opened, member):
+    if isinstance(page, entry.Flaw):
+      yield page
+    else:
+      pages.append(page)
+  commands = {page.command.name: page.command for page in pages}
+  for page in pages:
+    names = calls.others(list(commands), page.command.name)
+    others = [commands[name] for name in names]
+    for i, example in enumerate(page.examples):
+      name = f'{page.name}/{i}'
       try:
-        arguments = _aws_arguments(command, example.command)
+        arguments = _aws_arguments(page.command, example.command)
         said = example.request(arguments)
       except entry.MalformedError as error:
-        yield entry.Flaw(group, name, error.reason)
+        yield entry.Flaw(page.group, name, error.reason)
         continue
-      called = _with_global_options(command, arguments)
+      called = _with_global_options(page.command, arguments)
       segments = calls.instruction(called, others, arguments, said)
-      yield entry.Entry(group, name, segments)
+      yield entry.Entry(page.group, name, segments)
 
 
 def _aws_command(service: str) -> str:
@@ -163,13 +171,22 @@ def _aws_page_name(member: str) -> tuple[str, str]:
   return groups.aws(page.split('/', 1)[0]), page
 
 
-def _aws_commands(
-  opened: archive.Archive, member: str
-) -> Iterator[tuple[str, str, tool.Tool, list[Example]]]:
-  """(group, page, command, its examples) of a service's pages.
+@dataclasses.dataclass(frozen=True)
+class Page:
+  """A manual page of the AWS CLI: group, 'service/command', its content."""
 
-  Pages of commands that are no operation of the service are read as sessions
-  only: nothing says which options they have.
+  group: str
+  name: str
+  command: tool.Tool
+  examples: tuple[Example, ...]
+
+
+def _aws_manual(
+  opened: archive.Archive, member: str
+) -> Iterator[Page | entry.Flaw]:
+  """The pages of a service whose commands are operations of its model.
+
+  Of others nothing says which options they have; they are read as sessions.
   """
   model = service_models.Model.read(opened, member)
   service = _aws_command(model.service)
@@ -179,11 +196,14 @@ def _aws_commands(
   for path in aws_pages([n for n in opened.names() if n.startswith(folder)]):
     group, page = _aws_page_name(path)
     command = page.split('/', 1)[1]
-    operation = operations.get(command.replace('-', ''))
-    if operation is None:
-      continue
-    described = _aws_tool(model.describe(operation), service, command)
-    yield group, page, described, _read_page(opened, path)
+    try:
+      operation = operations.get(command.replace('-', ''))
+      if operation is None:
+        raise entry.MalformedError('no_operation')
+      described = _aws_tool(model.describe(operation), service, command)
+      yield Page(group, page, described, tuple(_read_page(opened, path)))
+    except entry.MalformedError as error:
+      yield entry.Flaw(group, page, error.reason)
 
 
 def _aws_tool(operation: tool.Tool, service: str, command: str) -> tool.Tool:

@@ -98,5 +98,9 @@ def kubernetes(api: str) -> str:
 
 
 def ansible(module: str) -> str:
-  """The group of an Ansible module, 'ansible-apt'."""
-  return 'ansible-' + module
+  """The group of an Ansible module; a second version repeats the first.
+
+  >>> [ansible('apt'), ansible('dnf5')]
+  ['ansible-apt', 'ansible-dnf']
+  """
+  return 'ansible-' + module.rstrip('0123456789')

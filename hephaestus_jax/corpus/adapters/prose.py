@@ -135,6 +135,7 @@ def wiki_text(source: str) -> str:
   source = re.sub(r"'{2,}", '', source)
   source = re.sub(r'<[^<>]*>', '', source)
   source = html.unescape(source).replace('\xa0', ' ')
+  source = re.sub(r'(?<=\w) +([.,;])(?=\s)', r'\1', source)
   # Empty brackets are what a removed template leaves behind.
   source = re.sub(r'\(\s*[,;]*\s*\)', '', source)
   source = re.sub(r'^[*#:;]+\s*', '- ', source, flags=re.MULTILINE)

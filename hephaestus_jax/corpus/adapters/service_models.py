@@ -335,11 +335,13 @@ def _google_parameter(
   reference = element.get('$ref')
   inner = 'object' if reference else element.get('type', 'object')
   text = clean(found.get('description', ''))
+  required = bool(found.get('required')) or text.startswith('Required.')
+  text = re.sub(r'^(Required|Optional)\.\s*', '', text)
   return tool.Parameter(
     name=name,
     type=f'array of {inner}' if 'items' in found else inner,
     description=text if depth else tool.first_sentence(text, 160),
-    required=bool(found.get('required')) or text.startswith('Required.'),
+    required=required,
     default=found.get('default', ''),
     choices=tuple(element.get('enum', ())),
     fields=_google_fields(schemas[reference], schemas, depth - 1)

@@ -247,3 +247,17 @@ def test_every_argument_of_a_call_is_in_the_offered_schema(read):
     offered = tools[call['name']]['parameters']
     assert set(call['arguments']) <= set(offered['properties'])
     assert set(offered['required']) <= set(call['arguments'])
+
+
+def test_a_page_without_an_operation_or_text_is_counted(read):
+  members = {
+    **MEMBERS,
+    'awscli/examples/s3api/wait/bucket-exists.rst': RST,
+    'awscli/examples/s3api/boilwater.rst': b'\xff',
+  }
+  for name in ('awscli_docs', 'awscli_requests'):
+    drops = [d for d in read(name, members) if isinstance(d, document.Drop)]
+    assert {(d.document_id, d.reason) for d in drops} >= {
+      (f'{name}/s3/s3api/wait/bucket-exists', 'no_operation'),
+      (f'{name}/s3/s3api/boilwater', 'not_utf8'),
+    }
