@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,11 +69,12 @@ COMMANDS: Mapping[str, Command] = {
 
 def _macro_table(command: Command) -> str:
   rows = configuration.macro_help(ROOT / command.stage, ROOT)
-  return 'macros (--gin.NAME=VALUE):\n' + '\n'.join(
-    f'  {name:<20} {comment} [{default.strip("%").removeprefix("gin.")}]'
-    for name, default, comment in rows
-    if comment
-  )
+  lines = ['macros (--gin.NAME=VALUE):']
+  for name, default, comment in rows:
+    default = default.removeprefix('%gin.')  # REQUIRED says it all
+    default = default if len(default) < 40 else f'{default[:36]} ...'
+    lines += [f'  {name:<20} {comment} [{default}]'] if comment else []
+  return '\n'.join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -206,6 +208,8 @@ def execute(arguments: Sequence[str]) -> dict[str, Any]:
 
 def main() -> None:
   """The console script: a user's mistake is one message and exit code 2."""
+  # TensorFlow reads files here and never computes: nobody misses its GPU.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   try:
     execute(sys.argv[1:])
   except errors.UserError as error:
