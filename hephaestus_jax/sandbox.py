@@ -177,7 +177,7 @@ def available() -> str:
   raise errors.UserError(
     'This machine can isolate no program: bubblewrap is not installed (or not '
     'allowed), and `unshare` may not make namespaces. Run `apt-get install '
-    "bubblewrap`, or pass the parameter that sets isolation to 'none'."
+    "bubblewrap`, or set the isolation to 'none' to do without."
   )
 
 
