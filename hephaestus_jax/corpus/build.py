@@ -378,7 +378,7 @@ class _Build:
     composition = []
     for name, source in tqdm.tqdm(self.sources.items(), desc='datasets'):
       documents, characters = self._count(name)
-      present = [split for split in deduplicate.SPLITS if documents[split]]
+      present = [split for split in splits.SPLITS if documents[split]]
       builder = forge.Forge(
         source=name,
         description=f'{source.kind} under {source.licence}',
@@ -393,7 +393,7 @@ class _Build:
         # It announces a download, of which there is none.
         with contextlib.redirect_stdout(io.StringIO()):
           builder.download_and_prepare()
-      for split in deduplicate.SPLITS:
+      for split in splits.SPLITS:
         written = (
           builder.info.splits[split].num_examples if split in present else 0
         )

@@ -86,9 +86,12 @@ class Index:
           short += 1
           continue
         hashes_W = shingles.word_hashes(string_words)
-        for value in shingles.ngram_hashes(hashes_W, n).tolist():
-          owners.setdefault(n, {}).setdefault(value, number)
-          ngrams.add((n, value))
+        values = shingles.ngram_hashes(hashes_W, n).tolist()
+        for place, value in enumerate(values):
+          # Numbers alone (13 14 15 ...) say nothing about where they are from.
+          if not ''.join(string_words[place : place + n]).isdecimal():
+            owners.setdefault(n, {}).setdefault(value, number)
+            ngrams.add((n, value))
       self.counts[benchmark.name] = {
         'strings': len(distinct),
         'ngrams': len(ngrams),

@@ -3,8 +3,8 @@
 The signals are those of Gopher (Rae et al., 2021) and of the code filters since
 Codex: length, letters, repetition, lines. Their published thresholds are for
 web pages; API documentation repeats itself by nature and JSON is a third
-punctuation, so ours are far looser and differ by kind. A page lost here is
-knowledge lost, a bad page let through costs a few tokens.
+punctuation, so ours are far looser. A page lost here is knowledge lost, a bad
+page let through costs a few tokens.
 """
 
 import dataclasses
@@ -23,17 +23,18 @@ class Limits:
     min_words: fewest words.
     max_characters: longest text; longer ones are data files, not writing.
     min_letters: smallest share of letters and digits among the characters that
-      are no space.
-    max_repeated: largest share of 10-word runs that occurred before.
-    max_unbroken: largest share of characters in runs of 100 and more without a
-      space: encoded data, minified code.
+      are no space. Tables drawn with lines come down to 0.4.
+    max_repeated: largest share of 10-word runs that occurred before. Pages of
+      operations with nested parameters reach 0.7.
+    max_unbroken: largest share of characters in runs of 1,000 and more without
+      a space: encoded data, minified code.
   """
 
-  min_words: int = 8
+  min_words: int = 4
   max_characters: int = 1_000_000
-  min_letters: float = 0.5
-  max_repeated: float = 0.5
-  max_unbroken: float = 0.2
+  min_letters: float = 0.3
+  max_repeated: float = 0.8
+  max_unbroken: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ def fault(text: str, limits: Limits) -> str:
     return 'too_short'
   if sum(map(len, text_words)) < limits.min_letters * characters:
     return 'few_letters'
-  unbroken = sum(len(run) for run in runs if len(run) >= 100)
+  unbroken = sum(len(run) for run in runs if len(run) >= 1000)
   if unbroken > limits.max_unbroken * characters:
     return 'unbroken'
   if repeated_share(text_words) > limits.max_repeated:

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 from collections.abc import Collection
 
+SPLITS = ('train', 'validation', 'heldout')
+
 
 @dataclasses.dataclass(frozen=True)
 class Splits:

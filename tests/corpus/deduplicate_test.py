@@ -1,0 +1,202 @@
+import random
+
+import numpy as np
+import pytest
+
+from hephaestus_jax.corpus import deduplicate, document
+
+NEAR = deduplicate.NearDuplicates()
+SOURCES = ('first', 'second')
+
+
+def text(seed: int, words: int = 300) -> str:
+  draw = random.Random(seed)
+  return ' '.join(
+    ''.join(draw.choice('abcdefghij') for _ in range(4)) for _ in range(words)
+  )
+
+
+def edited(original: str, share: float, seed: int) -> str:
+  """The text with a passage of that share of its words rewritten."""
+  words = original.split()
+  length = int(len(words) * share)
+  start = (len(words) - length) // 2
+  return ' '.join(
+    [*words[:start], *text(seed, length).split(), *words[start + length :]]
+  )
+
+
+def a_document(name: str, body: str, source: str = 'first', *system: str):
+  segments = [document.Segment('system', s) for s in system]
+  return document.Document(
+    f'{source}/g/{name}',
+    source,
+    'text',
+    'MIT',
+    '',
+    (*segments, document.Segment('text', body)),
+  )
+
+
+def a_print(name: str, body: str, split: str = 'train', source: str = 'first'):
+  return deduplicate.fingerprint(a_document(name, body, source), split, NEAR)
+
+
+def losers(duplicates):
+  return {
+    pair.loser.document_id: pair.winner.document_id for pair in duplicates
+  }
+
+
+def test_case_and_space_make_no_difference_words_do():
+  base = deduplicate.digest('to be,\n or not')
+  assert base == deduplicate.digest('to be, or NOT')
+  assert base != deduplicate.digest('to be, or now')
+
+
+def test_of_exact_copies_stays_the_first_source_then_the_smallest_id():
+  prints = [
+    a_print('b', 'To be.', source='second'),
+    a_print('c', 'to  be.'),
+    a_print('b', 'To BE.'),
+    a_print('d', 'Not to be.'),
+  ]
+  assert losers(deduplicate.exact_duplicates(prints, SOURCES)) == {
+    'first/g/c': 'first/g/b',
+    'second/g/b': 'first/g/b',
+  }
+
+
+@pytest.mark.parametrize('find', ['exact', 'near'])
+def test_held_out_documents_never_lose_and_validation_ones_always_do(find):
+  def find_losers(prints):
+    if find == 'exact':
+      return losers(deduplicate.exact_duplicates(prints, SOURCES))
+    return losers(deduplicate.near_duplicates(prints, NEAR))
+
+  prints = [
+    a_print('a', text(1) + ' and one more', 'train'),
+    a_print('b', text(1) + ' and one more', 'validation'),
+    a_print('z', text(1) + ' and one more', 'heldout', 'second'),
+  ]
+  assert find_losers(prints) == {
+    'first/g/a': 'second/g/z',
+    'first/g/b': 'second/g/z',
+  }
+  assert find_losers(prints[:2]) == {'first/g/b': 'first/g/a'}
+
+
+def test_copies_with_a_tenth_rewritten_are_found_and_strangers_are_not():
+  originals = [text(seed) for seed in range(60)]
+  prints = [a_print(f'o{i}', t) for i, t in enumerate(originals)]
+  prints += [
+    a_print(f'e{i}', edited(t, 0.08, 1000 + i), source='second')
+    for i, t in enumerate(originals)
+  ]
+  found = losers(deduplicate.near_duplicates(prints, NEAR))
+  pairs = {frozenset(pair) for pair in found.items()}
+  right = {frozenset((f'first/g/o{i}', f'second/g/e{i}')) for i in range(60)}
+  assert pairs <= right
+  # Their Jaccard similarity is 0.83 on average, a little above the threshold.
+  assert len(pairs) >= 45
+
+
+def test_copies_with_a_third_rewritten_stay():
+  prints = [a_print('o', text(1)), a_print('e', edited(text(1), 0.33, 2))]
+  assert not deduplicate.near_duplicates(prints, NEAR)
+
+
+def test_the_longest_stays_then_the_smallest_id():
+  longer = text(1) + ' with three words'
+  prints = [a_print('c', text(1)), a_print('b', longer), a_print('a', text(1))]
+  assert losers(deduplicate.near_duplicates(prints, NEAR)) == {
+    'first/g/a': 'first/g/b',
+    'first/g/c': 'first/g/b',
+  }
+
+
+def test_a_document_goes_only_if_its_duplicate_stays():
+  # A chain: each is like its neighbours, the first unlike the last.
+  chain = [text(1, 400)]
+  for i in range(8):
+    words = chain[-1].split()
+    words[i * 45 : i * 45 + 16] = text(50 + i, 16).split()
+    chain.append(' '.join(words))
+  prints = [a_print(f'{i}', t) for i, t in enumerate(chain)]
+  found = deduplicate.near_duplicates(prints, NEAR)
+  gone = set(losers(found))
+  assert 0 < len(gone) < len(chain) - 1
+  assert not gone & {pair.winner.document_id for pair in found}
+
+
+def test_twice_is_once():
+  prints = [
+    a_print(f'{i}.{share}', edited(text(i), share, 500 + i))
+    for i in range(40)
+    for share in (0, 0.02, 0.05, 0.1, 0.2)
+  ]
+  gone = set(losers(deduplicate.near_duplicates(prints, NEAR)))
+  kept = [p for p in prints if p.document_id not in gone]
+  assert gone
+  assert not deduplicate.near_duplicates(kept, NEAR)
+  assert not deduplicate.exact_duplicates(kept, SOURCES)
+
+
+def test_the_order_of_the_documents_makes_no_difference():
+  prints = [
+    a_print(f'{i}.{share}', edited(text(i), share, 500 + i))
+    for i in range(20)
+    for share in (0, 0.05, 0.1)
+  ]
+  first = deduplicate.near_duplicates(prints, NEAR)
+  random.Random(0).shuffle(prints)
+  assert deduplicate.near_duplicates(prints, NEAR) == first
+
+
+def test_the_estimate_is_near_the_true_similarity():
+  for overlap in (0.5, 0.8, 0.95):
+    estimates = []
+    for seed in range(30):
+      words = text(seed, 400).split()
+      kept = int(len(words) * overlap)
+      other = [*words[:kept], *text(seed + 999, 400 - kept).split()]
+      shingles_of = [
+        {tuple(w[i : i + 5]) for i in range(len(w) - 4)} for w in (words, other)
+      ]
+      true = len(shingles_of[0] & shingles_of[1]) / len(
+        shingles_of[0] | shingles_of[1]
+      )
+      one, two = (
+        np.frombuffer(deduplicate.sketch(' '.join(w), NEAR), np.uint8)
+        for w in (words, other)
+      )
+      estimates.append(deduplicate.similarity(one, two[None])[0] - true)
+    assert abs(np.mean(estimates)) < 0.02
+
+
+def test_a_sketch_never_changes():
+  # It decides what is in the corpus: the same on every machine and version.
+  sketch = deduplicate.sketch(text(1), NEAR)
+  assert len(sketch) == 128
+  assert sketch[:8].hex() == '8e7cd2e1b6a73b92'
+
+
+def test_system_segments_are_not_compared():
+  tools = text(7, 500)
+  one = a_document('a', text(1, 40), 'first', tools)
+  two = a_document('b', text(2, 40), 'first', tools)
+  prints = [deduplicate.fingerprint(d, 'train', NEAR) for d in (one, two)]
+  assert not deduplicate.near_duplicates(prints, NEAR)
+  assert prints[0].digest == a_print('c', text(1, 40)).digest
+  assert prints[0].characters == len(one.text)
+
+
+def test_texts_of_few_words_or_none_are_no_trouble():
+  prints = [a_print('a', 'Hi there'), a_print('b', '+++'), a_print('c', '---')]
+  assert not deduplicate.near_duplicates(prints, NEAR)
+  assert not deduplicate.near_duplicates([], NEAR)
+
+
+def test_a_fingerprint_survives_being_written():
+  printed = a_print('a', text(1))
+  assert deduplicate.from_row(deduplicate.to_row(printed)) == printed
