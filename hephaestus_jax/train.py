@@ -315,8 +315,10 @@ def train(
 
   `model_dir/<stage>/` gets checkpoints/, metrics.jsonl, tensorboard/ and
   inputs.json. A stage that is finished there is reused, one that was
-  interrupted goes on from its newest checkpoint. SIGTERM saves at the next
-  step and ends the process with exit code 143.
+  interrupted goes on from its newest checkpoint. What only watches or computes
+  (evaluators, intervals, mesh, microbatches) may change in between; for the
+  same bits it may not. SIGTERM saves at the next step and ends the process with
+  exit code 143.
 
   Args:
     model: the network.
@@ -452,12 +454,14 @@ def _mixtures(
         f'{mixture.tokenizer_fingerprint}, {stages[0].mixture} with '
         f'{mixtures[0].tokenizer_fingerprint}. Cache both with one tokenizer.'
       )
-    highest = int(mixture.batch(0, stage.batch_size)['tokens_BL'].max())
-    if highest >= config.vocab_size:
-      raise errors.UserError(
-        f'{stage.mixture} has token {highest}, and model.Config.vocab_size = '
-        f'{config.vocab_size}. Give the model the vocabulary of the cache.'
-      )
+    for task in mixture.sources:
+      words = data.Rows(cache_dir, task, 'train').info['vocab_size']
+      if words > config.vocab_size:
+        raise errors.UserError(
+          f'{task} was cached with a vocabulary of {words}, and '
+          f'model.Config.vocab_size = {config.vocab_size}. Give the model that '
+          'of the tokenizer.'
+        )
   return mixtures
 
 
@@ -550,7 +554,7 @@ def _start(setup: _Setup) -> tuple[TrainState, int | None]:
   else:
     initialise = functools.partial(transformer.init, setup.model)
     params = jax.jit(initialise, out_shardings=_shardings(shapes.params))(
-      jax.random.key(setup.seed)
+      setup.seed
     )
   # Each stage has a learning rate schedule, and so an optimizer, of its own.
   opt_state = jax.jit(
