@@ -76,6 +76,12 @@ class Config:
   attention_block: int | None = None
 
   def __post_init__(self) -> None:
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if type(value) in (int, float) and value <= 0:
+        raise errors.UserError(
+          f'model.Config.{field.name} = {value} is not above 0.'
+        )
     if self.num_heads % self.num_kv_heads:
       raise errors.UserError(
         f'model.Config.num_heads = {self.num_heads} is no multiple of '
@@ -339,7 +345,9 @@ def init(config: Config, seed: int | jax.Array) -> dict[str, Any]:
   standard deviation 0.02. To make them where they belong, jit with
   `out_shardings`.
   """
-  return nnx.to_pure_dict(nnx.state(Transformer(config, nnx.Rngs(seed))))
+  return nnx.to_pure_dict(
+    nnx.state(Transformer(config, nnx.Rngs(jax.random.key(seed))))
+  )
 
 
 def abstract(config: Config) -> dict[str, Any]:

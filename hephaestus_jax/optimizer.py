@@ -68,7 +68,7 @@ def _check(steps: int, ramps: int) -> None:
 class ScheduleState(NamedTuple):
   """Updates so far, and the learning rate of the last one."""
 
-  count: jax.Array
+  updates: jax.Array
   learning_rate: jax.Array
 
 
@@ -85,9 +85,9 @@ def descend(schedule: optax.Schedule) -> optax.GradientTransformation:
   def update(
     updates: Any, state: ScheduleState, params: Any = None
   ) -> tuple[Any, ScheduleState]:
-    rate = jnp.asarray(schedule(state.count), jnp.float32)
+    rate = jnp.asarray(schedule(state.updates), jnp.float32)
     updates = jax.tree.map(lambda u: -rate.astype(u.dtype) * u, updates)
-    return updates, ScheduleState(state.count + 1, rate)
+    return updates, ScheduleState(state.updates + 1, rate)
 
   return optax.GradientTransformation(init, update)
 

@@ -60,7 +60,7 @@ def make_mesh(
     errors.UserError: the sizes don't multiply to the number of devices.
   """
   # Setting it anew, even to the same number, is an error once JAX is in use.
-  if cpu_devices not in (None, jax.config.jax_num_cpu_devices):
+  if cpu_devices not in (None, jax.config.read('jax_num_cpu_devices')):
     jax.config.update('jax_num_cpu_devices', cpu_devices)
   devices = jax.devices()
   sizes = dict(

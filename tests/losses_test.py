@@ -1,0 +1,164 @@
+"""Facts about the loss."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hephaestus_jax import errors, losses
+
+B, L, D, V = 3, 8, 4, 6
+RNG = np.random.default_rng(0)
+HIDDEN_BLD = jnp.asarray(RNG.normal(size=(B, L, D)), jnp.float32)
+MATRIX_DV = jnp.asarray(RNG.normal(size=(D, V)), jnp.float32)
+BATCH = {
+  'tokens_BL': jnp.asarray(RNG.integers(0, V, (B, L)), jnp.int32),
+  'segment_ids_BL': jnp.array(
+    [[1, 1, 1, 2, 2, 2, 2, 0], [1] * 8, [1, 1, 2, 2, 3, 3, 0, 0]], jnp.int32
+  ),
+  'roles_BL': jnp.asarray(RNG.integers(0, 3, (B, L)), jnp.int32),
+  'source_B': jnp.array([1, 0, 1], jnp.int32),
+}
+WEIGHTS_R = jnp.array([0.0, 1.0, 0.25])
+
+
+def sums_of(
+  matrix_DV: jax.Array, hidden_BLD: jax.Array = HIDDEN_BLD, chunks: int = 1
+) -> losses.LossSums:
+  return losses.next_token_loss(
+    lambda hidden_BLD: jnp.einsum('BLD,DV->BLV', hidden_BLD, matrix_DV),
+    hidden_BLD,
+    **BATCH,
+    role_weights_R=WEIGHTS_R,
+    num_sources=2,
+    num_chunks=chunks,
+  )
+
+
+def test_the_target_is_the_next_token_of_the_segment():
+  valid_BL, roles_BL, weight_BL = losses.target_weights(
+    jnp.array([[1, 1, 2, 2, 0]]),
+    jnp.array([[3, 5, 3, 5, 0]]),
+    jax.nn.one_hot(5, 10),
+  )
+  assert valid_BL.tolist() == [[1, 0, 1, 0, 0]]
+  assert roles_BL.tolist() == [[5, 3, 5, 0, 3]]
+  assert weight_BL.tolist() == [[1, 0, 1, 0, 0]]
+
+
+def test_a_full_row_does_not_predict_its_own_first_token():
+  ones_BL = jnp.ones((1, 4), jnp.int32)
+  valid_BL, _, _ = losses.target_weights(ones_BL, ones_BL, jnp.ones(3))
+  assert valid_BL.tolist() == [[1, 1, 1, 0]]
+
+
+def test_the_sums_are_those_of_a_loop_in_plain_python():
+  """Every sum, against a loop that reads like the definition."""
+  logits_BLV = np.asarray(HIDDEN_BLD) @ np.asarray(MATRIX_DV)
+  arrays = {name: np.asarray(array) for name, array in BATCH.items()}
+  expected = {
+    'nll': 0.0,
+    'weight': 0.0,
+    'z': 0.0,
+    'nll_B': np.zeros(B),
+    'weight_B': np.zeros(B),
+    'nll_S': np.zeros(2),
+    'weight_S': np.zeros(2),
+    'nll_R': np.zeros(3),
+    'tokens_R': np.zeros(3),
+  }
+  for row in range(B):
+    source = arrays['source_B'][row]
+    for place in range(L - 1):
+      segment, following = arrays['segment_ids_BL'][row, place : place + 2]
+      if segment == 0 or segment != following:
+        continue
+      role = arrays['roles_BL'][row, place + 1]
+      weight = float(WEIGHTS_R[role])
+      log_z = np.log(np.exp(logits_BLV[row, place]).sum())
+      target = arrays['tokens_BL'][row, place + 1]
+      nll = log_z - logits_BLV[row, place, target]
+      expected['nll'] += weight * nll
+      expected['weight'] += weight
+      expected['z'] += weight * log_z**2
+      expected['nll_B'][row] += weight * nll
+      expected['weight_B'][row] += weight
+      expected['nll_S'][source] += weight * nll
+      expected['weight_S'][source] += weight
+      expected['nll_R'][role] += nll
+      expected['tokens_R'][role] += 1
+  actual = dataclasses.asdict(sums_of(MATRIX_DV))
+  assert set(actual) == set(expected)
+  for name, value in expected.items():
+    np.testing.assert_allclose(actual[name], value, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize('chunks', [2, 8])
+def test_chunks_change_neither_the_loss_nor_its_gradients(chunks):
+  def total(
+    matrix_DV: jax.Array, hidden_BLD: jax.Array, chunks: int
+  ) -> jax.Array:
+    return sums_of(matrix_DV, hidden_BLD, chunks).total(0.1)
+
+  function = jax.value_and_grad(total, argnums=(0, 1))
+  whole, chunked = (function(MATRIX_DV, HIDDEN_BLD, n) for n in (1, chunks))
+  for a, b in zip(
+    jax.tree.leaves(chunked), jax.tree.leaves(whole), strict=True
+  ):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+    sums_of(MATRIX_DV, chunks=chunks),
+    sums_of(MATRIX_DV),
+  )
+
+
+def test_chunks_keep_the_logits_of_one_part_only():
+  length, words = 64, 1000
+  hidden_BLD = jnp.zeros((1, length, D))
+
+  def memory(chunks: int) -> int:
+    def total(matrix_DV: jax.Array) -> jax.Array:
+      nll_BL, _ = losses.token_losses(
+        lambda hidden_BLD: jnp.einsum('BLD,DV->BLV', hidden_BLD, matrix_DV),
+        hidden_BLD,
+        jnp.zeros((1, length), jnp.int32),
+        chunks,
+      )
+      return nll_BL.sum()
+
+    compiled = jax.jit(jax.grad(total)).lower(jnp.zeros((D, words))).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert memory(16) < memory(1) / 4
+
+
+def test_chunks_that_do_not_divide_the_length_are_refused():
+  with pytest.raises(errors.UserError, match='num_chunks = 3 .* 8 tokens'):
+    sums_of(MATRIX_DV, chunks=3)
+
+
+def test_the_z_loss_of_equal_logits_is_the_squared_log_of_their_number():
+  sums = sums_of(jnp.zeros((D, V)))
+  np.testing.assert_allclose(sums.nll / sums.weight, np.log(V), rtol=1e-6)
+  np.testing.assert_allclose(sums.z / sums.weight, np.log(V) ** 2, rtol=1e-6)
+  np.testing.assert_allclose(
+    sums.total(0.5) / sums.weight, np.log(V) + np.log(V) ** 2 / 2, rtol=1e-6
+  )
+
+
+def test_the_gradient_of_the_z_loss_is_twice_log_z_times_the_softmax():
+  # Of one token with zero logits: d/dlogit_v (log sum exp)^2 = 2 log(V) / V.
+  def z(logits_V: jax.Array) -> jax.Array:
+    _, log_z_BL = losses.token_losses(
+      lambda hidden_BLD: hidden_BLD,
+      logits_V[None, None],
+      jnp.zeros((1, 1), jnp.int32),
+    )
+    return jnp.sum(jnp.square(log_z_BL))
+
+  np.testing.assert_allclose(
+    jax.grad(z)(jnp.zeros(V)), np.full(V, 2 * np.log(V) / V), rtol=1e-5
+  )
