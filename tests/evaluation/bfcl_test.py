@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import jax
+import numpy as np
 import pytest
 
 from hephaestus_jax import chat, errors, model, sandbox, tokenizer
@@ -481,7 +482,9 @@ def test_a_model_is_asked_and_judged_from_end_to_end(
     batch_size=9,
     isolation=isolation,
   )
-  params = jax.jit(lambda: model.init(config, 0))()
+  params = jax.tree.map(
+    lambda shape: np.full(shape.shape, 0.1, np.float32), model.abstract(config)
+  )
   result = benchmark(config, params)
   assert result['categories']['simple_python']['correct'] == 0
   assert [r['category'] for r in result['completions']] == (
