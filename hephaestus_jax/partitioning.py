@@ -60,7 +60,8 @@ def make_mesh(
     errors.UserError: the sizes don't multiply to the number of devices.
   """
   # Setting it anew, even to the same number, is an error once JAX is in use.
-  if cpu_devices not in (None, jax.config.read('jax_num_cpu_devices')):
+  now = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+  if cpu_devices not in (None, now):
     jax.config.update('jax_num_cpu_devices', cpu_devices)
   devices = jax.devices()
   sizes = dict(
