@@ -100,34 +100,31 @@ def tokenize_documents(
     columns = [np.concatenate(column) for column in zip(*encoded, strict=True)]
     return *columns, np.array([len(part[0]) for part in encoded], np.int64)
 
-  def map_batch(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    targets, roles, characters, lengths = tf.numpy_function(
+  # Plain TensorFlow calls: there is nothing for AutoGraph to convert.
+  @tf.autograph.experimental.do_not_convert
+  def encode_batch(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    texts = batch['texts']
+    *columns, lengths = tf.numpy_function(
       encode,
-      [
-        batch['roles'].flat_values,
-        batch['texts'].flat_values,
-        batch['texts'].row_lengths(),
-      ],
+      [batch['roles'].flat_values, texts.flat_values, texts.row_lengths()],
       [tf.int32, tf.int32, tf.int32, tf.int64],
       stateful=False,
     )
-    lengths = tf.ensure_shape(lengths, [None])
-    columns = {'targets': targets, 'roles': roles, 'characters': characters}
-    return {
-      'kind': batch['kind'],
-      **{
-        name: tf.RaggedTensor.from_row_lengths(
-          tf.ensure_shape(column, [None]), lengths
-        )
-        for name, column in columns.items()
-      },
+    encoded = {
+      name: tf.RaggedTensor.from_row_lengths(
+        tf.ensure_shape(column, [None]),
+        tf.ensure_shape(lengths, [None]),
+        validate=False,
+      )
+      for name, column in zip(
+        ('targets', 'roles', 'characters'), columns, strict=True
+      )
     }
+    return {'kind': batch['kind'], **encoded}
 
-  wanted = ('kind', 'roles', 'texts')
   return (
-    dataset.map(lambda record: {name: record[name] for name in wanted})
-    .ragged_batch(DOCUMENTS_PER_CALL)
-    .map(map_batch)
+    dataset.ragged_batch(DOCUMENTS_PER_CALL)
+    .map(encode_batch)
     .unbatch()
     .prefetch(DOCUMENTS_PER_CALL)
   )

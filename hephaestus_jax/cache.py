@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -26,11 +27,16 @@ import tqdm
 from array_record.python import array_record_module
 
 from hephaestus_jax import artefacts, data, errors, packing, tokenizer
-from hephaestus_jax.corpus import document
+from hephaestus_jax.corpus import catalogue, document
 
 # Raised when the stored format changes: then every Task is cached anew.
 FORMAT = 1
 BYTES_PER_FILE = 1 << 28
+# What the cache reads of a Task's records.
+FEATURES = ('targets', 'roles', 'characters', 'kind')
+# Records that leave TensorFlow together: one by one, handing them over costs
+# more than tokenising them.
+DOCUMENTS_PER_READ = 256
 
 
 @runtime_checkable
@@ -248,17 +254,30 @@ def _examples(job: Job, bar: tqdm.tqdm) -> Iterator[packing.Example]:
     trim_output_features=False,
     try_in_mem_cache=False,
   )
+  names = [name for name in FEATURES if name in dataset.element_spec]
+  batches = dataset.map(
+    lambda record: {name: record[name] for name in names}
+  ).ragged_batch(DOCUMENTS_PER_READ)
   vocabulary = job.task.output_features['targets'].vocabulary
   where = f'Task {job.task.name!r}, split {job.split!r}'
   try:
-    for record in dataset.as_numpy_iterator():
-      bar.update()
-      yield _example(record, vocabulary, where)
+    for batch in batches.as_numpy_iterator():
+      columns = [_unbatched(batch[name]) for name in names]
+      for record in zip(*columns, strict=True):
+        yield _example(dict(zip(names, record, strict=True)), vocabulary, where)
+      bar.update(len(columns[0]))
   except tf.errors.DataLossError as error:
     raise errors.UserError(
       f'{where}: its source is damaged ({error.message}). Build the source '
       'again, then run this command again.'
     ) from error
+
+
+def _unbatched(column: Any) -> Sequence[Any]:
+  """A column of a batch as one value per document; it is ragged or an array."""
+  if isinstance(column, np.ndarray):
+    return list(column)
+  return np.split(column.values, column.row_splits[1:-1])
 
 
 def _example(
@@ -560,23 +579,23 @@ def _train_tokenizer(
 def sample_texts(corpus_dir: str, size: int) -> Iterator[str]:
   """About `size` bytes of the corpus' train split, as much of every kind.
 
-  Within a kind every source gives as much, as far as it has it. Which documents
-  are taken depends on their ids alone.
+  Within a kind every source gives as much, as far as it has it. The records of
+  a split are stored in the order of a hash of their ids, so the first of them
+  are a fair sample, the same every time.
 
   Yields:
     The text of segments.
   """
   sources: dict[str, list[tuple[int, str, tfds.core.DatasetBuilder]]] = {}
   for path in sorted(
-    pathlib.Path(corpus_dir).glob('forge/*/*/dataset_info.json')
+    pathlib.Path(corpus_dir, 'forge').glob('*/*/features.json')
   ):
     builder = tfds.builder_from_directory(path.parent)
+    name = path.parent.parent.name
     train = builder.info.splits.get('train')
     if train and train.num_examples:
-      record = next(_records(builder))
-      kind = record['kind'].decode()
-      sources.setdefault(kind, []).append(
-        (train.num_bytes, str(path.parent), builder)
+      sources.setdefault(catalogue.by_name(name).kind, []).append(
+        (train.num_bytes, name, builder)
       )
   for kind in sorted(sources):
     left = size / len(sources)
@@ -584,18 +603,15 @@ def sample_texts(corpus_dir: str, size: int) -> Iterator[str]:
     for position, (size_here, _, builder) in enumerate(sorted(sources[kind])):
       share = min(left / (len(sources[kind]) - position), size_here)
       left -= share
-      for record in _records(builder):
-        digest = hashlib.sha256(record['id']).digest()
-        if int.from_bytes(digest[:8], 'big') < share / size_here * 2**64:
-          for text in record['texts']:
-            yield text.decode()
-
-
-def _records(builder: tfds.core.DatasetBuilder) -> Iterator[dict[str, Any]]:
-  """The train split in its stored order."""
-  config = tfds.ReadConfig(try_autocache=False)
-  dataset = builder.as_dataset(split='train', read_config=config)
-  return dataset.as_numpy_iterator()
+      count = math.ceil(
+        share / size_here * builder.info.splits['train'].num_examples
+      )
+      records = builder.as_dataset(
+        split='train', read_config=tfds.ReadConfig(try_autocache=False)
+      )
+      for record in records.take(count).as_numpy_iterator():
+        for text in record['texts']:
+          yield text.decode()
 
 
 def _by_role(values_R: np.ndarray) -> dict[str, int]:

@@ -125,27 +125,6 @@ class Rows:
       rows_B[here_B] = np.frombuffer(b''.join(records), self._dtype)
     return rows_B
 
-  def batch(self, start: int, batch_size: int) -> Batch:
-    """Rows start, start + 1, ... in stored order, for evaluation.
-
-    Past the last row the batch is filled with empty rows (segment_ids 0,
-    row_B -1), so that every batch has one shape. `source_B` is 0.
-    """
-    stop = min(start + batch_size, len(self))
-    rows_B = np.zeros(batch_size, self._dtype)
-    rows_B[: stop - start] = self.read(range(start, stop))
-    row_B = np.full(batch_size, -1, np.int64)
-    row_B[: stop - start] = np.arange(start, stop)
-    return _batch(rows_B, np.zeros(batch_size, np.int32), row_B)
-
-  def batches(
-    self, batch_size: int, max_rows: int | None = None
-  ) -> Iterator[Batch]:
-    """`batch` from the first row to the last, or of the first `max_rows`."""
-    count = len(self) if max_rows is None else min(len(self), max_rows)
-    for start in range(0, count, batch_size):
-      yield self.batch(start, batch_size)
-
   def _open(self, path: pathlib.Path, rows: int, size: int) -> Any:
     if not path.exists():
       raise errors.UserError(f'{path} is missing. ' + self._way_out())

@@ -1,0 +1,482 @@
+"""Tasks become rows once, whole or not at all, the same bytes every time."""
+
+import functools
+import json
+import sys
+
+import numpy as np
+import pytest
+import seqio
+
+from hephaestus_jax import (
+  artefacts,
+  cache,
+  chat,
+  data,
+  errors,
+  tokenizer,
+)
+from hephaestus_jax.corpus import catalogue, document, forge
+
+MODULES = ('data_tasks.mixtures', 'data_tasks.instruction')
+WORDS = 'list create delete describe bucket instance queue größe <|im_end|>'
+LENGTH = 64
+
+# Five lines, as a user would write them, and a Task without our roles.
+THEIRS = """
+import seqio
+import tensorflow as tf
+from data_tasks import preprocessors, sources, vocabularies
+
+seqio.TaskRegistry.add(
+  'their_news_v1',
+  source=sources.CorpusSource(['news'], ['train']),
+  preprocessors=[preprocessors.tokenize_documents],
+  output_features=vocabularies.OUTPUT_FEATURES,
+)
+seqio.MixtureRegistry.add(
+  'their_mixture_v1', [('their_news_v1', 3.0), ('wikipedia_v1', 1.0)]
+)
+
+TEXTS = ['abc', 'de', 'f' * 200]
+seqio.TaskRegistry.add(
+  'their_bytes_v1',
+  source=seqio.FunctionDataSource(
+    lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensor_slices(
+      {'targets': TEXTS}
+    ),
+    splits=['train'],
+  ),
+  preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+  output_features={'targets': seqio.Feature(seqio.ByteVocabulary())},
+)
+seqio.TaskRegistry.add(
+  'their_wrong_roles_v1',
+  source=seqio.FunctionDataSource(
+    lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensors(
+      {'targets': [5, 6, 7], 'roles': [9, 9]}
+    ),
+    splits=['train'],
+  ),
+  output_features={'targets': seqio.Feature(seqio.PassThroughVocabulary(10))},
+)
+seqio.TaskRegistry.add(
+  'their_wild_targets_v1',
+  source=seqio.FunctionDataSource(
+    lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensors(
+      {'targets': [5, 60, 7]}
+    ),
+    splits=['train'],
+  ),
+  output_features={'targets': seqio.Feature(seqio.PassThroughVocabulary(10))},
+)
+"""
+
+
+def documents(source, split, count):
+  """Documents of a source; number 3 of each split is long."""
+  words = WORDS.split()
+  for i in range(count):
+    said = [words[(i * j) % len(words)] for j in range(5, 25 if i == 3 else 12)]
+    text = f'{" ".join(said)}.\n' * (8 if i == 3 else 1)
+    if source.kind in ('instruction', 'trajectory'):
+      segments = [
+        document.Segment('user', text),
+        document.Segment('action', chat.call_text('call', {'number': i}))
+        if i % 2
+        else document.Segment('answer', f'Number {i}.'),
+      ]
+    else:
+      segments = [document.Segment(source.kind, text)]
+    yield document.Document(
+      id=f'{source.name}/{split}-service/{i}',
+      source=source.name,
+      kind=source.kind,
+      licence='MIT',
+      url='',
+      segments=tuple(segments),
+    )
+
+
+def write_corpus(folder, sources, inputs):
+  for source in sources:
+    splits = {'train': 20, 'validation': 2}
+    if source.grouped:
+      splits['heldout'] = 6
+    if source.name == 'books':  # no book happened to fall into validation
+      del splits['validation']
+    forge.Forge(
+      source=source.name,
+      description='Made up.',
+      homepage=source.home,
+      documents={
+        split: functools.partial(documents, source, split, count)
+        for split, count in splits.items()
+      },
+      data_dir=str(folder),
+    ).download_and_prepare()
+  artefacts.write_json(folder / artefacts.INPUTS, inputs)
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('corpus')
+  write_corpus(folder, catalogue.SOURCES, {'seed': 1})
+  return folder
+
+
+@pytest.fixture(scope='module')
+def theirs(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('theirs')
+  (folder / 'their_tasks.py').write_text(THEIRS)
+  sys.path.insert(0, str(folder))
+  yield 'their_tasks'
+  sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope='module')
+def vocabulary(corpus, tmp_path_factory):
+  path = tmp_path_factory.mktemp('vocabulary') / 'tokenizer.model'
+  texts = cache.sample_texts(str(corpus), 10**6)
+  tokenizer.train(texts, path, 340)
+  return str(path)
+
+
+def run(corpus, vocabulary, folder, **changes):
+  return cache.cache(
+    **{
+      'modules': MODULES,
+      'concat': ['wikipedia_v1', 'botocore_docs_v1', 'books_v1'],
+      'best_fit': ['chatterbot_v1', 'botocore_requests_v1'],
+      'corpus_dir': str(corpus),
+      'cache_dir': str(folder),
+      'tokenizer_path': vocabulary,
+      'sequence_length': LENGTH,
+      **changes,
+    }
+  )
+
+
+def files_of(folder):
+  return {
+    str(path.relative_to(folder)): path.read_bytes()
+    for path in sorted(folder.rglob('*'))
+    if path.is_file()
+  }
+
+
+@pytest.fixture(scope='module')
+def cached(corpus, vocabulary, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('cache')
+  run(corpus, vocabulary, folder)
+  return folder
+
+
+def stored_documents(task, split):
+  """Token ids of a Task's documents, tokenised one by one, in stored order."""
+  tokens = cache_vocabulary()
+  dataset = seqio.get_mixture_or_task(task).source.get_dataset(split)
+  found = []
+  for record in dataset.as_numpy_iterator():
+    spans = chat.render(document.from_record(record).segments)
+    ids = [
+      tokens.encode_markers(span.text)
+      if span.marker
+      else tokens.encode(span.text)
+      for span in spans
+    ]
+    found.append([tokens.bos_id, *sum(ids, []), tokens.eos_id])
+  return found
+
+
+def cache_vocabulary():
+  feature = seqio.get_mixture_or_task('wikipedia_v1').output_features['targets']
+  return feature.vocabulary.tokenizer
+
+
+def test_concat_rows_hold_every_token_of_every_document_once(cached):
+  rows = data.Rows(str(cached), 'wikipedia_v1', 'train')
+  stored = rows.read(range(len(rows)))
+  tokens = stored['tokens'][stored['segment_ids'] > 0]
+  wanted = stored_documents('wikipedia_v1', 'train')
+  assert tokens.tolist() == sum(wanted, [])
+  assert rows.info['documents'] == len(wanted) == 20
+  assert rows.info['tokens'] == len(tokens)
+  assert rows.info['tokens_by_kind'] == {'text': len(tokens)}
+  assert rows.info['fill'] == len(tokens) / (len(rows) * LENGTH) > 0.9
+
+
+def test_best_fit_rows_hold_whole_conversations_and_count_the_others(cached):
+  rows = data.Rows(str(cached), 'botocore_requests_v1', 'train')
+  stored = rows.read(range(len(rows)))
+  found = [
+    row['tokens'][row['segment_ids'] == segment].tolist()
+    for row in stored
+    for segment in range(1, int(row['segment_ids'].max()) + 1)
+  ]
+  wanted = stored_documents('botocore_requests_v1', 'train')
+  fitting = [tokens for tokens in wanted if len(tokens) <= LENGTH]
+  assert sorted(found) == sorted(fitting)
+  assert 0 < len(fitting) < len(wanted)
+  assert rows.info['documents'] == len(fitting)
+  assert rows.info['dropped'] == {'longer_than_row': len(wanted) - len(fitting)}
+
+
+def test_roles_and_characters_are_those_of_the_text(cached):
+  rows = data.Rows(str(cached), 'chatterbot_v1', 'train')
+  stored = rows.read(range(len(rows)))
+  vocabulary = cache_vocabulary()
+  action = document.role_id('action')
+  for row in stored:
+    spoken = vocabulary.decode(row['tokens'][row['roles'] == action])
+    assert row['characters'][action] == len(spoken)
+    calls = [turn for turn in spoken.split('<|im_end|>') if turn]
+    assert all(len(chat.parse(turn).calls) == 1 for turn in calls)
+  total = stored['characters'].sum(axis=0)
+  assert rows.info['characters_by_role'] == {
+    role: int(total[i]) for i, role in enumerate(document.ROLES) if total[i]
+  }
+
+
+def test_a_quoted_special_token_is_no_control_token_in_rows(cached):
+  rows = data.Rows(str(cached), 'wikipedia_v1', 'train')
+  stored = rows.read(range(len(rows)))
+  vocabulary = cache_vocabulary()
+  assert '<|im_end|>' in vocabulary.decode(stored['tokens'].reshape(-1))
+  assert vocabulary.token_id('<|im_end|>') not in stored['tokens']
+
+
+def test_a_second_run_reuses_everything(corpus, vocabulary, cached, capsys):
+  before = files_of(cached)
+  result = run(corpus, vocabulary, cached)
+  assert result['reused'] is True
+  assert 'reused 10 of 10' in capsys.readouterr().out
+  assert files_of(cached) == before
+
+
+def test_a_cut_off_command_goes_on_and_gives_the_same_bytes(
+  corpus, vocabulary, cached, tmp_path
+):
+  run(corpus, vocabulary, tmp_path, concat=['wikipedia_v1'], best_fit=[])
+  folder = tmp_path / 'tasks' / 'wikipedia_v1' / 'train'
+  folder.rename(folder.with_name('train.partial'))  # as a kill leaves it
+  (tmp_path / 'tasks' / 'books_v1' / 'train.partial').mkdir(parents=True)
+  result = run(corpus, vocabulary, tmp_path)
+  assert result['reused'] is False
+  assert files_of(tmp_path) == files_of(cached)
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'sequence_length': 32}, 'sequence_length was 64, now 32'),
+    (
+      {
+        'concat': ['wikipedia_v1', 'botocore_docs_v1', 'chatterbot_v1'],
+        'best_fit': [],
+      },
+      'packing was "best_fit", now "concat"',
+    ),
+    ({'tokenizer_path': 'mistral-common:v3'}, 'tokenizer was'),
+  ],
+)
+def test_a_stale_cache_is_refused_with_the_difference(
+  corpus, vocabulary, cached, change, message
+):
+  before = files_of(cached)
+  with pytest.raises(errors.UserError, match=message) as found:
+    run(corpus, vocabulary, cached, **change)
+  assert 'Delete' in str(found.value)
+  assert files_of(cached) == before
+
+
+def test_another_corpus_is_another_cache(corpus, vocabulary, cached, tmp_path):
+  inputs = corpus / artefacts.INPUTS
+  before = inputs.read_text()
+  artefacts.write_json(inputs, {'seed': 2})
+  try:
+    with pytest.raises(errors.UserError, match='corpus was'):
+      run(corpus, vocabulary, cached)
+  finally:
+    inputs.write_text(before)
+
+
+def test_a_split_without_documents_has_no_rows(cached):
+  assert len(data.Rows(str(cached), 'books_v1', 'validation')) == 0
+
+
+def test_a_mixture_from_outside_is_cached(corpus, vocabulary, theirs, tmp_path):
+  run(
+    corpus,
+    vocabulary,
+    tmp_path,
+    modules=[*MODULES, theirs],
+    concat=['their_mixture_v1'],
+    best_fit=[],
+  )
+  mixture = data.Mixture(cache_dir=str(tmp_path), mixture='their_mixture_v1')
+  assert mixture.rates == {'their_news_v1': 0.75, 'wikipedia_v1': 0.25}
+  assert mixture.batch(0, 4)['source_B'].tolist().count(0) == 3
+  assert mixture.tokenizer_fingerprint == tokenizer.load(vocabulary).fingerprint
+
+
+def test_a_plain_task_has_role_text_and_its_own_vocabulary(
+  corpus, vocabulary, theirs, tmp_path
+):
+  run(
+    corpus,
+    vocabulary,
+    tmp_path,
+    modules=[theirs],
+    concat=['their_bytes_v1'],
+    best_fit=[],
+  )
+  rows = data.Rows(str(tmp_path), 'their_bytes_v1', 'train')
+  stored = rows.read(range(len(rows)))
+  used = stored['segment_ids'] > 0
+  # ByteVocabulary: three special ids, then the bytes; 1 closes a text.
+  wanted = [[*(ord(c) + 3 for c in t), 1] for t in ('abc', 'de', 'f' * 200)]
+  assert stored['tokens'][used].tolist() == sum(wanted, [])
+  text = document.role_id('text')
+  assert (stored['roles'][used] == text).all()
+  assert stored['characters'][:, text].sum() == 205
+  assert rows.info['tokens_by_kind'] == {'unknown': 208}
+  assert rows.tokenizer_fingerprint.startswith('ByteVocabulary')
+
+
+@pytest.mark.parametrize(
+  ('task', 'message'),
+  [
+    ('their_wrong_roles_v1', "3 'targets', 2 'roles'"),
+    ('their_wild_targets_v1', '5 to 60, and the vocabulary has 10'),
+  ],
+)
+def test_a_task_that_breaks_the_contract_is_named(
+  corpus, vocabulary, theirs, tmp_path, task, message
+):
+  with pytest.raises(errors.UserError, match=message) as found:
+    run(
+      corpus,
+      vocabulary,
+      tmp_path,
+      modules=[theirs],
+      concat=[task],
+      best_fit=[],
+    )
+  assert task in str(found.value)
+  assert not (tmp_path / 'tasks' / task / 'train').exists()
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'concat': ['wikipedia_v2']}, "'wikipedia_v2'.*did you mean wikipedia_v1"),
+    ({'concat': ['chatterbot_v1']}, "'chatterbot_v1' would be packed in two"),
+    ({'modules': ['data_tasks.mixtuers']}, "no Python module 'data_tasks.mix"),
+    ({'corpus_dir': '/nowhere'}, '/nowhere does not exist'),
+    ({'tokenizer_path': '/nowhere/a.model'}, 'no tokenizer at /nowhere'),
+  ],
+)
+def test_a_mistake_is_named(corpus, vocabulary, tmp_path, change, message):
+  with pytest.raises(errors.UserError, match=message):
+    run(corpus, vocabulary, tmp_path, **change)
+
+
+def test_a_mixture_with_other_rates_is_refused(
+  corpus, vocabulary, cached, tmp_path
+):
+  del cached
+  run(corpus, vocabulary, tmp_path, concat=['wikipedia_v1'], best_fit=[])
+  path = tmp_path / 'mixtures' / 'wikipedia_v1.json'
+  artefacts.write_json(path, {'rates': {'wikipedia_v1': 0.5}})
+  with pytest.raises(errors.UserError, match='was 0.5, now 1.0'):
+    run(corpus, vocabulary, tmp_path, concat=['wikipedia_v1'], best_fit=[])
+
+
+def test_a_damaged_corpus_file_is_named(vocabulary, tmp_path):
+  corpus = tmp_path / 'corpus'
+  write_corpus(corpus, [catalogue.by_name('news')], {})
+  path = next(corpus.glob('forge/news/1.0.0/*train*'))
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(errors.UserError, match="'news_v1'.*is damaged"):
+    run(corpus, vocabulary, tmp_path / 'c', concat=['news_v1'], best_fit=[])
+
+
+@pytest.mark.slow
+def test_the_road_from_nothing_trains_a_tokenizer_and_mixes_all(
+  corpus, tmp_path
+):
+  new = cache.NewTokenizer(vocab_size=340, megabytes=0.1)
+  arguments = {
+    'modules': [*MODULES, 'data_tasks.benchmarks'],
+    'concat': ['forge_stage1_v1', 'forge_stage2_v1', 'control_stage1_v1'],
+    'best_fit': ['instruction_v1', 'function_calls_v1'],
+    'new_tokenizer': new,
+    'sequence_length': 256,
+  }
+  path = str(tmp_path / 'tokenizer' / 'tokenizer.model')
+  result = run(corpus, path, tmp_path / 'cache', **arguments)
+  assert result['tokens'] == sum(result['tokens_by_kind'].values())
+  assert set(result['tokens_by_kind']) == set(document.KINDS)
+  assert run(corpus, path, tmp_path / 'cache', **arguments)['reused'] is True
+  shares = json.loads(
+    (tmp_path / 'cache' / 'mixtures' / 'forge_stage1_v1.json').read_text()
+  )['rates']
+  assert sum(shares.values()) == pytest.approx(1)
+  code = [s.name for s in catalogue.SOURCES if s.kind == 'code']
+  assert sum(shares[f'{name}_v1'] for name in code) == pytest.approx(0.32)
+  batch = data.Mixture(
+    cache_dir=str(tmp_path / 'cache'), mixture='forge_stage1_v1'
+  ).batch(0, 50)
+  assert len(set(batch['source_B'].tolist())) > 5
+  # Another request for the tokenizer in the same place is a mistake.
+  other = cache.NewTokenizer(vocab_size=300, megabytes=0.1)
+  with pytest.raises(errors.UserError, match='vocab_size was 340, now 300'):
+    run(
+      corpus,
+      path,
+      tmp_path / 'cache',
+      **{**arguments, 'new_tokenizer': other},
+    )
+
+
+def test_a_benchmark_holds_what_was_held_out_and_calls_functions(
+  corpus, vocabulary, tmp_path
+):
+  run(
+    corpus,
+    vocabulary,
+    tmp_path,
+    modules=['data_tasks.benchmarks'],
+    concat=[],
+    best_fit=['function_calls_v1'],
+    sequence_length=512,
+  )
+  rows = data.Rows(str(tmp_path), 'function_calls_v1', 'heldout')
+  sources = [
+    s for s in catalogue.SOURCES if s.kind == 'instruction' and s.grouped
+  ]
+  # Numbers 1, 3 and 5 of 6 held-out conversations call a function.
+  assert rows.info['documents'] == 3 * len(sources)
+  assert not (tmp_path / 'tasks' / 'function_calls_v1' / 'train').exists()
+
+
+def test_the_sample_is_balanced_over_kinds_and_the_same_every_time(corpus):
+  first = list(cache.sample_texts(str(corpus), 20_000))
+  assert first == list(cache.sample_texts(str(corpus), 20_000))
+  size = sum(len(text.encode()) for text in first)
+  assert 6_000 < size < 20_000  # ids and names are bytes too
+
+
+def test_rows_over_several_files_are_one(corpus, vocabulary, cached, tmp_path):
+  one_row = data.row_dtype(LENGTH).itemsize
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(cache, 'BYTES_PER_FILE', 4 * one_row)
+    run(corpus, vocabulary, tmp_path, concat=['wikipedia_v1'], best_fit=[])
+  split = data.Rows(str(tmp_path), 'wikipedia_v1', 'train')
+  whole = data.Rows(str(cached), 'wikipedia_v1', 'train')
+  assert [file['rows'] for file in split.info['files']] == [4, 4, 1]
+  order = np.random.default_rng(0).permutation(len(whole))
+  assert split.read(order).tobytes() == whole.read(order).tobytes()

@@ -1,0 +1,118 @@
+"""Rows hold every token once, each with its own role and characters."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from hephaestus_jax import packing
+
+
+def example(tokens, roles=None):
+  tokens = np.array(tokens, np.int32)
+  return packing.Example(
+    tokens=tokens,
+    roles=np.array([9] * len(tokens) if roles is None else roles, np.uint8),
+    characters=tokens % 7,
+    kind='text',
+  )
+
+
+def packed(pack, documents, length):
+  return [row.copy() for row in pack(map(example, documents), length)]
+
+
+def column(rows, name):
+  return [row[name].tolist() for row in rows]
+
+
+def documents_of(rows):
+  """The documents that rows hold, a cut one as its parts."""
+  found = []
+  for row in rows:
+    for segment in range(1, int(row['segment_ids'].max()) + 1):
+      here = row['segment_ids'] == segment
+      found.append(row['tokens'][here].tolist())
+  return found
+
+
+def test_concat_joins_and_cuts_as_the_docstring_shows():
+  rows = packed(packing.concat_rows, [[5, 6, 7], [8, 0]], 4)
+  assert column(rows, 'tokens') == [[5, 6, 7, 8], [0, 0, 0, 0]]
+  assert column(rows, 'segment_ids') == [[1, 1, 1, 2], [1, 0, 0, 0]]
+
+
+def test_best_fit_packs_as_the_docstring_shows():
+  rows = packed(packing.best_fit_rows, [[5, 6], [7, 8, 9], [4]], 4)
+  assert column(rows, 'tokens') == [[7, 8, 9, 4], [5, 6, 0, 0]]
+  assert column(rows, 'segment_ids') == [[1, 1, 1, 2], [1, 1, 0, 0]]
+
+
+def test_tokens_of_id_0_are_kept():
+  rows = packed(packing.best_fit_rows, [[5, 0, 7, 8]], 6)
+  assert column(rows, 'tokens') == [[5, 0, 7, 8, 0, 0]]
+  assert column(rows, 'segment_ids') == [[1, 1, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize('pack', [packing.concat_rows, packing.best_fit_rows])
+def test_roles_stay_with_their_tokens(pack):
+  given = [example([10, 11, 12], [3, 5, 5]), example([20, 21, 22], [0, 4, 7])]
+  role_of = {10: 3, 11: 5, 12: 5, 20: 0, 21: 4, 22: 7}
+  seen = 0
+  for row in pack(iter(given), 4):
+    for token, role, segment in zip(
+      row['tokens'], row['roles'], row['segment_ids'], strict=True
+    ):
+      if segment:
+        assert role == role_of[int(token)]
+        seen += 1
+  assert seen == 6
+
+
+documents = strategies.lists(
+  strategies.lists(strategies.integers(0, 50), min_size=1, max_size=30),
+  max_size=30,
+)
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(documents, strategies.integers(1, 12))
+def test_concat_keeps_every_token_once_and_in_order(given, length):
+  rows = packed(packing.concat_rows, given, length)
+  assert sum(documents_of(rows), []) == sum(given, [])
+  assert all((row['segment_ids'] > 0).all() for row in rows[:-1])
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(documents, strategies.integers(30, 64))
+def test_best_fit_keeps_every_document_once_and_whole(given, length):
+  rows = packed(packing.best_fit_rows, given, length)
+  assert sorted(documents_of(rows)) == sorted(given)
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(documents, strategies.integers(30, 64))
+@pytest.mark.parametrize('pack', [packing.concat_rows, packing.best_fit_rows])
+def test_characters_are_counted_by_role(pack, given, length):
+  rows = packed(pack, given, length)
+  wanted = sum(token % 7 for tokens in given for token in tokens)
+  assert sum(int(row['characters'][9]) for row in rows) == wanted
+  assert sum(int(row['characters'].sum()) for row in rows) == wanted
+
+
+def test_best_fit_fills_rows_well():
+  lengths = np.random.default_rng(0).integers(20, 400, 2000)
+  rows = packed(
+    packing.best_fit_rows, [[1] * int(length) for length in lengths], 512
+  )
+  assert lengths.sum() / (len(rows) * 512) > 0.98
+
+
+def test_windows_bound_what_is_held_at_once(monkeypatch):
+  monkeypatch.setattr(packing, 'DOCUMENTS_PER_WINDOW', 2)
+  rows = packed(packing.best_fit_rows, [[1], [2], [3], [4], [5]], 8)
+  assert [sorted(d) for d in column(rows, 'tokens')] == [
+    [0, 0, 0, 0, 0, 0, 1, 2],
+    [0, 0, 0, 0, 0, 0, 3, 4],
+    [0, 0, 0, 0, 0, 0, 0, 5],
+  ]
