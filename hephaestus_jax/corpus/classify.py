@@ -23,6 +23,10 @@ LABELS = ('agent', 'general')
 # Scores are counted in bins of this width, so that the threshold of a corpus of
 # any size takes a table of 10,001 rows.
 BINS = 10_000
+# fastText fills a tenth of its table per thread and leaves the rest as it was
+# allocated. That is zero for what malloc gets straight from the kernel, which
+# is certain above 32 MiB; smaller tables can hold anything, NaN too.
+SMALLEST_TABLE = 32 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Classifier:
     test_documents: at most so many others are measured on.
     characters: only the beginning of a text is looked at.
     dim, lr, word_ngrams, min_count, epoch: fastText's, with the paper's values.
-    bucket: rows of the n-gram table. fastText's default of two million makes a
-      model of 2 GB.
+    bucket: rows of the n-gram table, 4 * dim bytes each: at least 32,768 rows
+      with dim 256. fastText's default of two million makes a model of 2 GB.
   """
 
   labels: Mapping[str, str]
@@ -112,8 +116,15 @@ def train(training: Sequence[Example], classifier: Classifier) -> Any:
   """Trains fastText. One thread: with more, the result depends on their timing.
 
   Raises:
-    errors.UserError: a label has no example.
+    errors.UserError: a label has no example, or the table is too small.
   """
+  if classifier.bucket * classifier.dim * 4 < SMALLEST_TABLE:
+    raise errors.UserError(
+      f'bucket = {classifier.bucket} and dim = {classifier.dim} make a table '
+      f'of less than {SMALLEST_TABLE:,} bytes, which fastText leaves partly '
+      'uninitialised. Make the product of the two at least '
+      f'{SMALLEST_TABLE // 4:,}.'
+    )
   for label in LABELS:
     if not any(e.label == label for e in training):
       raise errors.UserError(

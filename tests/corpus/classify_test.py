@@ -1,3 +1,4 @@
+import dataclasses
 import random
 
 import pytest
@@ -13,8 +14,7 @@ CLASSIFIER = classify.Classifier(
   training_documents=200,
   test_documents=100,
   characters=200,
-  dim=16,
-  bucket=2_000,
+  bucket=40_000,
 )
 
 
@@ -101,6 +101,12 @@ def test_a_label_without_documents_is_the_users_mistake():
   only_agent = [e for e in examples() if e.label == 'agent']
   with pytest.raises(errors.UserError, match="labelled 'general'"):
     classify.train(only_agent, CLASSIFIER)
+
+
+def test_a_table_that_fasttext_would_not_initialise_is_refused():
+  small = dataclasses.replace(CLASSIFIER, bucket=20_000)
+  with pytest.raises(errors.UserError, match='bucket = 20000 and dim = 256'):
+    classify.train(examples(), small)
 
 
 @pytest.mark.parametrize(
