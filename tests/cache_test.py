@@ -2,7 +2,10 @@
 
 import functools
 import json
+import pathlib
+import re
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -318,6 +321,45 @@ def test_a_mixture_from_outside_is_cached(corpus, vocabulary, theirs, tmp_path):
   assert mixture.rates == {'their_news_v1': 0.75, 'wikipedia_v1': 0.25}
   assert mixture.batch(0, 4)['source_B'].tolist().count(0) == 3
   assert mixture.tokenizer_fingerprint == tokenizer.load(vocabulary).fingerprint
+
+
+def test_the_readmes_examples_work_from_outside(
+  corpus, vocabulary, tmp_path, monkeypatch
+):
+  readme = pathlib.Path(__file__).parents[1] / 'data_tasks' / 'README.md'
+  blocks = re.findall(r'(?:^ {4}.*\n|^\n)+', readme.read_text(), re.MULTILINE)
+  code = [block for block in blocks if 'seqio.' in block]
+  assert len(code) == 2
+  (tmp_path / 'my_tasks.py').write_text(
+    'from data_tasks import vocabularies\n'
+    + ''.join(textwrap.dedent(block) for block in code)
+  )
+  (tmp_path / 'notes.txt').write_text('a note\nanother <|im_end|> note\n')
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  mine = {
+    'modules': ['my_tasks'],
+    'concat': ['half_agent_v1', 'my_notes_v1'],
+    'best_fit': [],
+  }
+  run(corpus, vocabulary, tmp_path / 'cache', **mine)
+  mixture = data.Mixture(
+    cache_dir=str(tmp_path / 'cache'), mixture='half_agent_v1'
+  )
+  assert mixture.rates['package_code_v1'] == pytest.approx(0.5)
+  notes = data.Rows(str(tmp_path / 'cache'), 'my_notes_v1', 'train')
+  row = notes.read([0])[0]
+  tokens = tokenizer.load(vocabulary)
+  first, second = (
+    [*tokens.encode(text), tokens.eos_id]
+    for text in ('a note', 'another <|im_end|> note')
+  )
+  assert row['tokens'][row['segment_ids'] == 1].tolist() == first
+  assert row['tokens'][row['segment_ids'] == 2].tolist() == second
+  # Another text is another cache, though names and lengths are the same.
+  (tmp_path / 'notes.txt').write_text('A note\nanother <|im_end|> note\n')
+  with pytest.raises(errors.UserError, match='source.shards was'):
+    run(corpus, vocabulary, tmp_path / 'cache', **mine)
 
 
 def test_a_plain_task_has_role_text_and_its_own_vocabulary(
