@@ -164,6 +164,8 @@ def test_prefill_and_decode_give_what_the_whole_sequence_gives(window):
     np.testing.assert_allclose(
       hidden_BLD[row, :length], whole_BLD[row, :length], atol=1e-5
     )
+    # Padding is not stored.
+    assert not cache.keys[:, row, length:].any()
   for step in range(4):
     now_B = lengths_B + step
     hidden_B1D, cache = cached(
