@@ -263,7 +263,6 @@ class _Build:
     )
     for name, phase in phases:
       start = time.monotonic()
-      print(f'corpus: {name} ...', flush=True)
       phase()
       print(f'corpus: {name}: {time.monotonic() - start:.1f} s', flush=True)
     self.ledger.check()
@@ -289,6 +288,9 @@ class _Build:
         folder=self.scratch,
       ),
       self.beam_options,
+      name='reading files',
+      total=len(self.members),
+      folder=self.scratch,
     )
     for line in pipelines.lines(self.scratch, 'tallies'):
       self.ledger.add(*json.loads(line))
@@ -356,6 +358,9 @@ class _Build:
         folder=self.scratch,
       ),
       self.beam_options,
+      name='decontaminating',
+      total=len(self.fingerprints) + len(self.gone),
+      folder=self.scratch,
     )
     accounts: dict[str, dict[str, Any]] = {
       name: {**counts, 'documents': 0} for name, counts in index.counts.items()
@@ -447,6 +452,12 @@ class _Build:
         folder=self.scratch,
       ),
       self.beam_options,
+      name='classifying',
+      total=sum(
+        printed.source in classifier.filtered
+        for printed in self.fingerprints.values()
+      ),
+      folder=self.scratch,
     )
     return [
       json.loads(line) for line in pipelines.lines(self.scratch, 'scores')

@@ -7,14 +7,17 @@ corpus; what the steps decide is a line of JSON per document or less, and no
 result depends on how the work was divided.
 """
 
+import contextlib
 import functools
 import json
 import pathlib
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+import tqdm
 from apache_beam.io import fileio
 from apache_beam.options import pipeline_options
 from apache_beam.runners.portability import fn_api_runner
@@ -41,13 +44,19 @@ WORKER = (
 # Outcomes of a step are counted under the drop's reason or one of these.
 IN, OUT = '(in)', '(out)'
 EXAMPLES_KEPT = 3
+TICKS = 'ticks'  # the file in a pipeline's folder that tells its progress
 READ_BYTES = 8 << 20  # one worker's unit when document files are read again
 
 Step = Callable[[document.Document], document.Document | document.Drop]
 
 
 def run(
-  describe: Callable[[beam.Pipeline], None], beam_options: Sequence[str]
+  describe: Callable[[beam.Pipeline], None],
+  beam_options: Sequence[str],
+  *,
+  name: str,
+  total: int,
+  folder: pathlib.Path,
 ) -> None:
   """Runs the pipeline that `describe` builds, and waits for its end.
 
@@ -56,6 +65,9 @@ def run(
     beam_options: Beam's command-line options. Without `--runner`, it runs in
       `--direct_num_workers` processes on this machine (0: one per core). Beam's
       default would be Prism, a program that it has to download.
+    name: what the progress bar says.
+    total: how many elements the pipeline starts from.
+    folder: where workers add a byte to the file TICKS for each of them.
   """
   options = pipeline_options.PipelineOptions(list(beam_options))
   runner = None
@@ -63,8 +75,50 @@ def run(
     runner = fn_api_runner.FnApiRunner(
       environments.SubprocessSDKEnvironment.from_command_string(WORKER)
     )
-  with beam.Pipeline(runner, options) as pipeline:
-    describe(pipeline)
+  with (
+    _progress(name, total, folder / TICKS),
+    beam.Pipeline(runner, options) as begin,
+  ):
+    describe(begin)
+
+
+@contextlib.contextmanager
+def _progress(name: str, total: int, ticks: pathlib.Path) -> Iterator[None]:
+  """Shows how long `ticks` is: Beam's local runner tells nothing meanwhile."""
+  ticks.write_bytes(b'')
+  ended = threading.Event()
+  with tqdm.tqdm(total=total, desc=name, mininterval=1) as bar:
+
+    def follow() -> None:
+      while not ended.wait(1):
+        bar.update(ticks.stat().st_size - bar.n)
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    try:
+      yield
+    finally:
+      ended.set()
+      follower.join()
+      bar.update(ticks.stat().st_size - bar.n)
+  ticks.unlink()
+
+
+class _Tick(beam.DoFn):
+  """Passes elements on, and adds a byte to a file for each."""
+
+  def __init__(self, ticks: pathlib.Path) -> None:
+    self._path = ticks
+
+  def setup(self) -> None:
+    self._file = self._path.open('ab', buffering=0)
+
+  def process(self, element: Any) -> Iterator[Any]:
+    self._file.write(b'.')
+    yield element
+
+  def teardown(self) -> None:
+    self._file.close()
 
 
 def read(
@@ -95,6 +149,7 @@ def read(
     pipeline
     | 'Members' >> beam.Create(members, reshuffle=False)
     | beam.Reshuffle()
+    | beam.ParDo(_Tick(folder / TICKS))
     | 'Read' >> beam.ParDo(_Read(sources))
   )
   tallies, drops = [], []
@@ -159,7 +214,7 @@ def score(
     folder: gets the lines.
   """
   _ = (
-    _documents(pipeline, files)
+    _documents(pipeline, files, folder)
     | beam.ParDo(_Score(model, characters))
     | 'Scores' >> beam.io.WriteToText(str(folder / 'scores'))
   )
@@ -185,7 +240,7 @@ def find_overlaps(
     folder: gets the lines.
   """
   _ = (
-    _documents(pipeline, files)
+    _documents(pipeline, files, folder)
     | beam.Filter(
       lambda read_back: (
         read_back.id not in gone and split_of.of(read_back.id) != 'heldout'
@@ -214,12 +269,13 @@ def lines(folder: pathlib.Path, name: str) -> Iterator[str]:
 
 
 def _documents(
-  pipeline: beam.Pipeline, files: Sequence[str]
+  pipeline: beam.Pipeline, files: Sequence[str], folder: pathlib.Path
 ) -> beam.PCollection[document.Document]:
   return (
     pipeline
     | beam.Create(files)
     | beam.io.ReadAllFromText(desired_bundle_size=READ_BYTES)
+    | beam.ParDo(_Tick(folder / TICKS))
     | beam.Map(from_line)
   )
 

@@ -126,6 +126,7 @@ def test_a_document_goes_only_if_its_duplicate_stays():
   found = deduplicate.near_duplicates(prints, NEAR)
   gone = set(losers(found))
   assert 0 < len(gone) < len(chain) - 1
+  assert len(found) == len(gone)
   assert not gone & {pair.winner.document_id for pair in found}
 
 
