@@ -340,9 +340,9 @@ def _network(config: Config, params: Any) -> Transformer:
 def init(config: Config, seed: int | jax.Array) -> dict[str, Any]:
   """Fresh parameters: a pure function of (config, seed), on any mesh.
 
-  Matrices are truncated normal with variance 1 / fan-in, divided by
-  2 * num_layers where they write to the residual stream; the embedding has
-  standard deviation 0.02. To make them where they belong, jit with
+  Normal, cut off at two standard deviations, which are fan_in ** -0.5, divided
+  by (2 * num_layers) ** 0.5 where a matrix writes to the residual stream, and
+  0.02 for the embedding. To make them where they belong, jit with
   `out_shardings`.
   """
   return nnx.to_pure_dict(
