@@ -130,6 +130,23 @@ def test_a_document_goes_only_if_its_duplicate_stays():
   assert not gone & {pair.winner.document_id for pair in found}
 
 
+def test_a_document_that_is_like_two_others_goes_once():
+  words = text(1, 400).split()
+  start, end = words.copy(), words.copy()
+  start[50:86] = text(2, 37).split()
+  end[300:336] = text(3, 37).split()
+  prints = [
+    a_print('a', ' '.join(start)),
+    a_print('b', ' '.join(end)),
+    a_print('c', ' '.join(words)),
+  ]
+  for other in prints[:2]:
+    assert deduplicate.near_duplicates([other, prints[2]], NEAR)
+  assert not deduplicate.near_duplicates(prints[:2], NEAR)
+  found = deduplicate.near_duplicates(prints, NEAR)
+  assert [pair.loser.document_id for pair in found] == ['first/g/c']
+
+
 def test_twice_is_once():
   prints = [
     a_print(f'{i}.{share}', edited(text(i), share, 500 + i))
