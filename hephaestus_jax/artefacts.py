@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
@@ -116,10 +117,12 @@ def written(
 ) -> Iterator[pathlib.Path]:
   """Yields an empty folder to fill; on success it becomes `folder`.
 
-  What an earlier attempt left half done is deleted first.
+  What an earlier attempt left half done is deleted first; the name is this
+  process's own, so that a worker which outlived that attempt can't write here.
   """
-  partial = folder.with_name(folder.name + '.partial')
-  shutil.rmtree(partial, ignore_errors=True)
+  for old in folder.parent.glob(f'{folder.name}.partial-*'):
+    shutil.rmtree(old, ignore_errors=True)
+  partial = folder.with_name(f'{folder.name}.partial-{os.getpid()}')
   partial.mkdir(parents=True)
   yield partial
   write_config(partial)

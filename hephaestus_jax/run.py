@@ -5,9 +5,13 @@ next. Every command reuses what it finds finished, so a road that was cut off
 anywhere is walked again from its start at the price of the imports.
 """
 
+import ctypes
+import functools
 import json
+import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +21,7 @@ from typing import Any
 from hephaestus_jax import artefacts, errors
 
 RECORD = 'road.json'
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def run(
@@ -90,7 +95,13 @@ def _step(line: str, overrides: Sequence[str], dry_run: bool) -> dict[str, Any]:
     *(['--dry_run'] if dry_run else []),
   ]
   # With --json a command's tables go to its standard error: ours, here.
-  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+  done = subprocess.run(
+    command,
+    stdout=subprocess.PIPE,
+    text=True,
+    check=False,
+    preexec_fn=functools.partial(_die_with, os.getpid()),
+  )
   if done.returncode:
     raise errors.UserError(
       f'the step `hephaestus {line}` ended with exit code {done.returncode}; '
@@ -98,6 +109,14 @@ def _step(line: str, overrides: Sequence[str], dry_run: bool) -> dict[str, Any]:
       'finished steps are reused.'
     )
   return dict(json.loads(done.stdout))
+
+
+def _die_with(parent: int) -> None:
+  """In a new step: end when the walk is killed, or two would write at once."""
+  if sys.platform == 'linux':
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before it could say so
+      os._exit(1)
 
 
 def _print_times(steps: Sequence[dict[str, Any]]) -> None:

@@ -262,8 +262,8 @@ def test_a_cut_off_command_goes_on_and_gives_the_same_bytes(
 ):
   run(corpus, vocabulary, tmp_path, concat=['wikipedia_v1'], best_fit=[])
   folder = tmp_path / 'tasks' / 'wikipedia_v1' / 'train'
-  folder.rename(folder.with_name('train.partial'))  # as a kill leaves it
-  (tmp_path / 'tasks' / 'books_v1' / 'train.partial').mkdir(parents=True)
+  folder.rename(folder.with_name('train.partial-1'))  # as a kill leaves it
+  (tmp_path / 'tasks' / 'books_v1' / 'train.partial-1').mkdir(parents=True)
   result = run(corpus, vocabulary, tmp_path)
   assert result['reused'] is False
   assert files_of(tmp_path) == files_of(cached)
@@ -415,6 +415,7 @@ def test_a_task_that_breaks_the_contract_is_named(
     ({'concat': ['wikipedia_v2']}, "'wikipedia_v2'.*did you mean wikipedia_v1"),
     ({'concat': ['chatterbot_v1']}, "'chatterbot_v1' would be packed in two"),
     ({'modules': ['data_tasks.mixtuers']}, "no Python module 'data_tasks.mix"),
+    ({'sequence_length': 1}, 'sequence_length 1 leaves no next token'),
     ({'corpus_dir': '/nowhere'}, '/nowhere does not exist'),
     ({'tokenizer_path': '/nowhere/a.model'}, 'no tokenizer at /nowhere'),
   ],

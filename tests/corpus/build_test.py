@@ -294,8 +294,8 @@ build.build(**build_test.arguments(
 """)
   command = [sys.executable, str(script)]
   killed = subprocess.Popen(command, start_new_session=True)
-  scratch = shelf / 'elsewhere' / 'corpus.partial' / 'scratch'
-  while killed.poll() is None and not list(scratch.glob('tallies-*')):
+  scratch = 'corpus.partial-*/scratch/tallies-*'
+  while killed.poll() is None and not list((shelf / 'elsewhere').glob(scratch)):
     time.sleep(0.2)
   os.killpg(killed.pid, signal.SIGKILL)
   killed.wait()
