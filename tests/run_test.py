@@ -1,6 +1,5 @@
 """A road is walked step by step, each in its own process."""
 
-import json
 import pathlib
 import subprocess
 import sys
@@ -15,11 +14,6 @@ def test_a_steps_name_is_its_command_and_run_file():
   assert run.step_name('train gin/runs/demo_control.gin') == (
     'train demo_control'
   )
-
-
-def test_an_empty_road_leaves_an_empty_record(tmp_path):
-  assert run.run(road=[], run_dir=str(tmp_path)) == {'steps': []}
-  assert json.loads((tmp_path / 'road.json').read_text()) == {'steps': []}
 
 
 def test_the_walk_stops_at_the_step_that_fails(tmp_path, capfd):
