@@ -15,8 +15,8 @@ from typing import Any
 def describe(value: Any) -> Any:
   """JSON that is equal for two objects made alike, and differs otherwise.
 
-  >>> describe({'schedule': lambda step: step, 'shape': (2, 3)})
-  {'schedule': {'function': '<lambda>'}, 'shape': [2, 3]}
+  >>> describe({'schedule': step, 'shape': (2, 3)})  # def step(...): ...
+  {'schedule': {'function': 'step'}, 'shape': [2, 3]}
 
   A function is its name and what it closes over; a dataclass or a named tuple
   its fields.
