@@ -369,7 +369,8 @@ def check_types(text: Text) -> None:
         'collections.abc.', ''
       )
       raise errors.UserError(
-        f'{origin}: {value!r} is bound to {binding.name}, which takes {takes}.'
+        f'{origin}: {value!r} goes to {binding.name}, which takes {takes}. '
+        'Give it a value of that type.'
       )
 
 

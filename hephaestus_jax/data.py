@@ -444,6 +444,11 @@ def _batch(
 
 def _mixture_info(cache_dir: str, mixture: str) -> dict[str, Any]:
   folder = pathlib.Path(cache_dir) / 'mixtures'
+  if not folder.is_dir():
+    raise errors.UserError(
+      f'There is no cache in {cache_dir!r}. Build it with `hephaestus cache`, '
+      'or name the folder that has one.'
+    )
   names = sorted(path.stem for path in folder.glob('*.json'))
   if mixture not in names:
     near = difflib.get_close_matches(mixture, names, n=2)
