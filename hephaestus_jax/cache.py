@@ -115,14 +115,19 @@ def cache(
     errors.UserError: a name nobody registered, a damaged or missing input, or a
       cached Task that was made from something else.
   """
+  if sequence_length < 2:
+    raise errors.UserError(
+      f'sequence_length {sequence_length} leaves no next token to predict: '
+      'rows need at least 2 tokens.'
+    )
   _import(modules)
+  mixtures = {name: _mixture_or_task(name) for name in (*concat, *best_fit)}
+  jobs = _jobs(mixtures, concat, best_fit)
   corpus = artefacts.fingerprint(
     artefacts.read_inputs(pathlib.Path(corpus_dir))
   )
   trained = _train_tokenizer(new_tokenizer, tokenizer_path, corpus_dir, corpus)
   tokens = tokenizer.load(tokenizer_path)
-  mixtures = {name: _mixture_or_task(name) for name in (*concat, *best_fit)}
-  jobs = _jobs(mixtures, concat, best_fit)
   for job in jobs:
     _prepare(job.task, tokens, corpus_dir)
   keys = [_key(job, corpus, tokens, sequence_length) for job in jobs]
@@ -130,6 +135,10 @@ def cache(
     (job, key)
     for job, key in zip(jobs, keys, strict=True)
     if not artefacts.reusable(_folder(cache_dir, job), key)
+  ]
+  written = [
+    _write_mixture(pathlib.Path(cache_dir, 'mixtures', f'{name}.json'), one)
+    for name, one in mixtures.items()
   ]
   if len(todo) < len(jobs):
     print(f'reused {len(jobs) - len(todo)} of {len(jobs)} cached splits')
@@ -140,10 +149,6 @@ def cache(
     for job, key in todo:
       bar.set_description(f'{job.task.name}/{job.split}')
       _cache_split(job, key, _folder(cache_dir, job), sequence_length, bar)
-  written = [
-    _write_mixture(pathlib.Path(cache_dir, 'mixtures', f'{name}.json'), one)
-    for name, one in mixtures.items()
-  ]
   infos = {
     f'{job.task.name}/{job.split}': dict(
       data.Rows(cache_dir, job.task.name, job.split).info

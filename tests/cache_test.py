@@ -168,6 +168,12 @@ def files_of(folder):
   }
 
 
+def different(one, other):
+  """Names of the files that only one folder has, or that differ."""
+  a, b = files_of(one), files_of(other)
+  return [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+
+
 @pytest.fixture(scope='module')
 def cached(corpus, vocabulary, tmp_path_factory):
   folder = tmp_path_factory.mktemp('cache')
@@ -266,7 +272,7 @@ def test_a_cut_off_command_goes_on_and_gives_the_same_bytes(
   (tmp_path / 'tasks' / 'books_v1' / 'train.partial-1').mkdir(parents=True)
   result = run(corpus, vocabulary, tmp_path)
   assert result['reused'] is False
-  assert files_of(tmp_path) == files_of(cached)
+  assert different(tmp_path, cached) == []
 
 
 @pytest.mark.parametrize(

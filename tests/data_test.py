@@ -248,20 +248,32 @@ def test_a_flipped_byte_in_a_row_is_found_when_it_is_read(cache_dir):
       del batch
 
 
-@pytest.mark.parametrize('change', ['cut', 'lost', 'no cache.json', 'emptied'])
-def test_damaged_files_are_found_on_opening(cache_dir, change):
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ('cut', 'bytes, and'),
+    ('grown', 'bytes, and'),
+    ('emptied', 'is damaged'),
+    ('lost', 'is missing'),
+    ('no cache.json', 'can not be read'),
+  ],
+)
+def test_damaged_files_are_found_on_opening(cache_dir, change, message):
   folder = cache_dir / 'tasks' / 'code_v1' / 'train'
   path = folder / 'rows-00000.array_record'
   if change == 'cut':
     path.write_bytes(path.read_bytes()[:-1])
+  elif change == 'grown':
+    path.write_bytes(path.read_bytes() + b'0')
   elif change == 'emptied':
     path.write_bytes(bytes(path.stat().st_size))
   elif change == 'lost':
     path.unlink()
   else:
     (folder / 'cache.json').unlink()
-  with pytest.raises(errors.UserError, match=f'Delete {folder}'):
+  with pytest.raises(errors.UserError, match=message) as found:
     open_mixture(cache_dir)
+  assert f'Delete {folder} and run `hephaestus cache`' in str(found.value)
 
 
 def test_a_cache_that_was_cut_off_is_refused(cache_dir):
