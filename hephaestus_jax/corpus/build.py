@@ -71,7 +71,7 @@ def build(
   validation_share: float = 0.01,
   licences: Sequence[str] | None = None,
   beam_options: Sequence[str] = pipelines.BEAM_OPTIONS,
-) -> None:
+) -> dict[str, Any]:
   """Builds the datasets `forge/<source>` and the accounts of how.
 
   Writes, in `output_dir`: forge/<source>/1.0.0/ (TFDS, splits train, validation
@@ -98,6 +98,11 @@ def build(
       None takes every licence.
     beam_options: command-line options of Beam's runner.
 
+  Returns:
+    {'reused': whether it was built before, 'composition': documents and
+    characters by source and split, 'drops': the table of the steps}, as in the
+    files of those names.
+
   Raises:
     errors.UserError: a source, package, group or benchmark file isn't there, or
       `output_dir` was built with other arguments.
@@ -119,32 +124,38 @@ def build(
     'overlap': dataclasses.asdict(overlap),
   }
   folder = pathlib.Path(output_dir)
-  if artefacts.reusable(folder, inputs):
+  reused = artefacts.reusable(folder, inputs)
+  if reused:
     print(f'reused {folder}')
-    return
-  archives = download.fetch(requirements, downloads)
-  benchmarks = _benchmarks(benchmark_requirements, downloads, overlap)
-  members = _members(chosen.values(), archives, requirements)
-  _quiet()
-  with artefacts.written(folder, inputs) as partial:
-    _Build(
-      folder=partial,
-      sources=chosen,
-      members=members,
-      benchmarks=benchmarks,
-      classifier=classifier,
-      split_of=splits.Splits(
-        heldout_share=heldout_share,
-        heldout_groups=frozenset(heldout_groups),
-        validation_share=validation_share,
-        grouped=frozenset(s.name for s in chosen.values() if s.grouped),
-      ),
-      licences=licences,
-      quality_filter=quality_filter,
-      near=near,
-      overlap=overlap,
-      beam_options=beam_options,
-    ).run()
+  else:
+    archives = download.fetch(requirements, downloads)
+    benchmarks = _benchmarks(benchmark_requirements, downloads, overlap)
+    members = _members(chosen.values(), archives, requirements)
+    _quiet()
+    with artefacts.written(folder, inputs) as partial:
+      _Build(
+        folder=partial,
+        sources=chosen,
+        members=members,
+        benchmarks=benchmarks,
+        classifier=classifier,
+        split_of=splits.Splits(
+          heldout_share=heldout_share,
+          heldout_groups=frozenset(heldout_groups),
+          validation_share=validation_share,
+          grouped=frozenset(s.name for s in chosen.values() if s.grouped),
+        ),
+        licences=licences,
+        quality_filter=quality_filter,
+        near=near,
+        overlap=overlap,
+        beam_options=beam_options,
+      ).run()
+  accounts = {
+    name: json.loads((folder / f'{name}.json').read_text())
+    for name in ('composition', 'drops')
+  }
+  return {'reused': reused, **accounts}
 
 
 class Ledger:
@@ -397,7 +408,9 @@ class _Build:
       if present:
         # It announces a download, of which there is none.
         with contextlib.redirect_stdout(io.StringIO()):
-          builder.download_and_prepare()
+          builder.download_and_prepare(
+            download_dir=str(self.scratch / 'downloads')
+          )
       for split in splits.SPLITS:
         written = (
           builder.info.splits[split].num_examples if split in present else 0
