@@ -13,6 +13,10 @@ documents that follow the same template; then the longer. A document goes only
 if one that stays is its duplicate; a chain of ever less similar pages doesn't
 collapse into one, as it would in a union of all pairs.
 
+Documents of different kinds are compared only with held-out ones: a manual page
+and a session that tell the same example teach different things, but neither
+may tell what a benchmark asks.
+
 A Fingerprint takes about 300 bytes: the search runs in one process and holds
 three million documents in a gigabyte.
 """
@@ -38,6 +42,7 @@ class Fingerprint:
   Attributes:
     document_id: Document.id.
     source: Document.source.
+    kind: Document.kind.
     split: one of SPLITS.
     characters: length of Document.text.
     digest: hex digits that exact copies share.
@@ -46,6 +51,7 @@ class Fingerprint:
 
   document_id: str
   source: str
+  kind: str
   split: str
   characters: int
   digest: str
@@ -91,6 +97,7 @@ def fingerprint(
   return Fingerprint(
     printed.id,
     printed.source,
+    printed.kind,
     split,
     len(printed.text),
     digest(text),
@@ -107,23 +114,14 @@ def compared_text(printed: document.Document) -> str:
   return '\n\n'.join(said) or printed.text
 
 
-def to_row(printed: Fingerprint) -> list[str | int]:
+def to_row(printed: Fingerprint) -> dict[str, str | int]:
   """A Fingerprint as plain JSON; `from_row` reads it."""
-  *fields, bytes_of_sketch = dataclasses.astuple(printed)
-  return [*fields, bytes_of_sketch.hex()]
+  return {**dataclasses.asdict(printed), 'sketch': printed.sketch.hex()}
 
 
-def from_row(row: list[Any]) -> Fingerprint:
+def from_row(row: dict[str, Any]) -> Fingerprint:
   """The inverse of `to_row`."""
-  document_id, source, split, characters, hex_digest, hex_sketch = row
-  return Fingerprint(
-    document_id,
-    source,
-    split,
-    characters,
-    hex_digest,
-    bytes.fromhex(hex_sketch),
-  )
+  return Fingerprint(**{**row, 'sketch': bytes.fromhex(row['sketch'])})
 
 
 def digest(text: str) -> str:
@@ -174,12 +172,15 @@ def exact_duplicates(
     split = SPLITS.index(printed.split)
     return (split, place[printed.source], printed.document_id)
 
-  winners: dict[str, Fingerprint] = {}
+  kept_of: dict[str, list[Fingerprint]] = {}
   duplicates = []
   for printed in sorted(fingerprints, key=rank):
-    winner = winners.setdefault(printed.digest, printed)
-    if winner is not printed:
+    kept = kept_of.setdefault(printed.digest, [])
+    winner = next((other for other in kept if _beats(other, printed)), None)
+    if winner:
       duplicates.append(Duplicate(printed, winner))
+    else:
+      kept.append(printed)
   return duplicates
 
 
@@ -211,10 +212,18 @@ def near_duplicates(
     candidates = np.unique(np.concatenate(buckets_of[place]))
     candidates = candidates[(candidates > place) & kept_D[candidates]]
     similarity_M = similarity(sketches_DP[place], sketches_DP[candidates])
-    losers = candidates[similarity_M >= near.threshold]
-    kept_D[losers] = False
-    duplicates += [Duplicate(ranked[i], ranked[place]) for i in losers]
+    for loser in candidates[similarity_M >= near.threshold].tolist():
+      if _beats(ranked[place], ranked[loser]):
+        kept_D[loser] = False
+        duplicates.append(Duplicate(ranked[loser], ranked[place]))
   return duplicates
+
+
+def _beats(better: Fingerprint, worse: Fingerprint) -> bool:
+  """Whether of two that are alike, one by rank the better, the worse goes."""
+  return better.kind == worse.kind or (
+    better.split == 'heldout' and worse.split != 'heldout'
+  )
 
 
 def _buckets(

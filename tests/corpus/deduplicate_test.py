@@ -26,20 +26,33 @@ def edited(original: str, share: float, seed: int) -> str:
   )
 
 
-def a_document(name: str, body: str, source: str = 'first', *system: str):
+def a_document(
+  name: str,
+  body: str,
+  source: str = 'first',
+  *system: str,
+  kind: str = 'text',
+):
   segments = [document.Segment('system', s) for s in system]
   return document.Document(
     f'{source}/g/{name}',
     source,
-    'text',
+    kind,
     'MIT',
     '',
     (*segments, document.Segment('text', body)),
   )
 
 
-def a_print(name: str, body: str, split: str = 'train', source: str = 'first'):
-  return deduplicate.fingerprint(a_document(name, body, source), split, NEAR)
+def a_print(
+  name: str,
+  body: str,
+  split: str = 'train',
+  source: str = 'first',
+  kind: str = 'text',
+):
+  printed = a_document(name, body, source, kind=kind)
+  return deduplicate.fingerprint(printed, split, NEAR)
 
 
 def losers(duplicates):
@@ -84,6 +97,25 @@ def test_held_out_documents_never_lose_and_validation_ones_always_do(find):
     'first/g/b': 'second/g/z',
   }
   assert find_losers(prints[:2]) == {'first/g/b': 'first/g/a'}
+
+
+def find_both(prints):
+  exact = losers(deduplicate.exact_duplicates(prints, SOURCES))
+  assert losers(deduplicate.near_duplicates(prints, NEAR)) == exact
+  return exact
+
+
+def test_kinds_are_compared_only_with_what_is_held_out():
+  page = a_print('page', text(1), kind='documentation')
+  session = a_print('session', text(1), kind='trajectory')
+  asked = a_print('z', text(1), 'heldout', kind='instruction')
+  told = a_print('y', text(1), 'heldout', kind='documentation')
+  assert find_both([page, session]) == {}
+  assert find_both([page, session, asked]) == {
+    'first/g/page': 'first/g/z',
+    'first/g/session': 'first/g/z',
+  }
+  assert find_both([asked, told]) == {}
 
 
 def test_copies_with_a_tenth_rewritten_are_found_and_strangers_are_not():
