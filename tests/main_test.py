@@ -67,7 +67,7 @@ def test_a_dry_run_says_where_every_value_comes_from(capsys):
   returned = main.execute(arguments)
   printed = json.loads(capsys.readouterr().out)
   assert printed == json.loads(json.dumps(returned))
-  assert printed['parameters'] == 1_786_496
+  assert printed['parameters'] == 1_787_008
   assert printed['configuration']['stage1/train.Stage.steps'] == {
     'value': '70',
     'origin': '--gin.TRAIN_STEPS=70',
