@@ -1,6 +1,8 @@
 """The door: one message and exit code 2 for what is the user's to mend."""
 
 import json
+import os
+import subprocess
 import sys
 
 import gin
@@ -15,6 +17,20 @@ DEMO = 'gin/runs/demo.gin'
 def forget():
   yield
   gin.clear_config()
+
+
+def hephaestus(*arguments: str) -> subprocess.CompletedProcess[str]:
+  """A command in its own process, as a person starts it."""
+  ours = ('XLA_FLAGS', 'JAX_NUM_CPU_DEVICES')  # of the tests' devices
+  environment = {k: v for k, v in os.environ.items() if k not in ours}
+  return subprocess.run(
+    [sys.executable, '-m', 'hephaestus_jax', *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=main.ROOT,
+    env=environment,
+  )
 
 
 def refusal(monkeypatch, capsys, *arguments: str) -> str:
@@ -38,15 +54,6 @@ def refusal(monkeypatch, capsys, *arguments: str) -> str:
     (['train', 'gin/runs/dmo.gin'], ['Did you mean gin/runs/demo.gin']),
     (['train'], ['needs a run file']),
     (
-      ['train', DEMO, '--gin.RUN_DIR=/nowhere'],
-      ["'/nowhere/cache'", 'hephaestus cache'],
-    ),
-    (
-      ['evaluate', DEMO, '--gin.RUN_DIR=/nowhere'],
-      ['/nowhere/cache/tasks/function_calls_v1'],
-    ),
-    (['report', DEMO, '--gin.RUN_DIR=/nowhere'], ['/nowhere does not exist']),
-    (
       ['run', DEMO, '--gin.ROAD=corpus gin/runs/demo.gin'],
       ["'corpus gin/runs/demo.gin'", 'Sequence[str]'],
     ),
@@ -59,14 +66,34 @@ def test_a_mistake_is_one_message_with_the_value_and_the_way_out(
   assert [part for part in parts if part not in said] == [], said
 
 
-def test_a_dry_run_says_where_every_value_comes_from(capsys):
-  arguments = [
+@pytest.mark.parametrize(
+  ('command', 'missing'),
+  [
+    ('train', 'cache'),
+    ('evaluate', 'cache/tasks/function_calls_v1'),
+    ('report', ''),
+  ],
+)
+def test_a_folder_that_is_not_there_is_named_and_not_made(
+  command, missing, tmp_path
+):
+  folder = tmp_path / 'absent'
+  done = hephaestus(command, DEMO, f'--gin.RUN_DIR={folder}')
+  assert done.returncode == 2
+  said = done.stderr.strip()
+  assert said.startswith('hephaestus: ')
+  assert str(folder / missing) in said
+  assert len(said.splitlines()) == 1
+  assert not folder.exists()
+
+
+def test_a_dry_run_says_where_every_value_comes_from(tmp_path):
+  done = hephaestus(
     *('train', DEMO, '--gin.TRAIN_STEPS=70'),
-    *('--gin.RUN_DIR=/nowhere', '--dry_run', '--json'),
-  ]
-  returned = main.execute(arguments)
-  printed = json.loads(capsys.readouterr().out)
-  assert printed == json.loads(json.dumps(returned))
+    *(f'--gin.RUN_DIR={tmp_path}/absent', '--dry_run', '--json'),
+  )
+  assert done.returncode == 0, done.stderr
+  printed = json.loads(done.stdout)
   assert printed['parameters'] == 1_787_008
   assert printed['configuration']['stage1/train.Stage.steps'] == {
     'value': '70',
