@@ -7,6 +7,7 @@ by role.
 """
 
 import dataclasses
+import json
 from typing import Any
 
 ROLES = (
@@ -94,6 +95,16 @@ class Document:
     """All segments' text, two newlines between: what filters look at."""
     return '\n\n'.join(segment.text for segment in self.segments)
 
+  @property
+  def own_text(self) -> str:
+    """`text` without system segments: what documents are compared by.
+
+    The tools on offer are the same in hundreds of conversations, and would
+    make them one.
+    """
+    said = [s.text for s in self.segments if s.role != 'system']
+    return '\n\n'.join(said) or self.text
+
 
 @dataclasses.dataclass(frozen=True)
 class Drop:
@@ -147,3 +158,13 @@ def from_record(record: dict[str, Any]) -> Document:
       for role, words in zip(record['roles'], record['texts'], strict=True)
     ),
   )
+
+
+def to_line(document: Document) -> str:
+  """A Document as a line of JSON without its end; `from_line` reads it."""
+  return json.dumps(to_record(document), ensure_ascii=False)
+
+
+def from_line(line: str | bytes) -> Document:
+  """The inverse of `to_line`."""
+  return from_record(json.loads(line))

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from hephaestus_jax import errors
-from hephaestus_jax.corpus import download
+from hephaestus_jax.corpus.files import download
 
 WHEEL = 'tea_pot-1.0-py3-none-any.whl'
 

@@ -5,15 +5,14 @@ reads the same bytes. The archives are read, never installed, which is why one
 platform's wheels serve all machines.
 """
 
-import hashlib
 import pathlib
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
 
-from hephaestus_jax import errors
-from hephaestus_jax.corpus import archive
+from hephaestus_jax import artefacts, errors
+from hephaestus_jax.corpus.files import archive
 
 # The wheels that requirements/corpus.txt has the hashes of.
 PLATFORM = ('manylinux_2_28_x86_64', '3.11', 'cp')
@@ -89,14 +88,9 @@ def _verified(
   found = {}
   for path in sorted([*folder.glob('*.whl'), *folder.glob('*.tar.gz')]):
     name = archive.package_of(path.name)
-    if name in pins and _sha256(path) in pins[name]:
+    if name in pins and artefacts.sha256(path) in pins[name]:
       found[name] = path
   return found
-
-
-def _sha256(path: pathlib.Path) -> str:
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _pip_download(requirements: str, folder: str) -> None:

@@ -1,5 +1,6 @@
 import copy
 import io
+import os
 import pathlib
 import tarfile
 import zipfile
@@ -7,7 +8,7 @@ import zipfile
 import pytest
 
 from hephaestus_jax import errors
-from hephaestus_jax.corpus import archive
+from hephaestus_jax.corpus.files import archive
 
 
 def _wheel(path: pathlib.Path) -> pathlib.Path:
@@ -72,3 +73,54 @@ def test_a_member_whose_bytes_changed_is_noticed(tmp_path):
 def test_a_missing_archive_is_named(tmp_path):
   with pytest.raises(errors.UserError, match='tea-1.tar.gz does not exist'):
     archive.Archive(tmp_path / 'tea-1.tar.gz')
+
+
+@pytest.fixture
+def folder(tmp_path):
+  inside = tmp_path / 'tea'
+  (inside / 'data').mkdir(parents=True)
+  (inside / 'data' / 'b.txt').write_text('black')
+  (inside / 'a.txt').write_text('ash')
+  return inside
+
+
+def test_a_folder_lists_its_files_in_order_and_reads_them(folder):
+  opened = archive.opened(folder)
+  assert opened.names() == ['a.txt', 'data/b.txt']
+  assert opened.sizes() == {'a.txt': 3, 'data/b.txt': 5}
+  assert opened.read('data/b.txt') == b'black'
+  assert opened.package == 'tea'
+  with opened.open('a.txt') as stream:
+    assert stream.read(2) == b'as'
+
+
+def test_a_zip_file_in_a_folder_counts_as_a_folder(folder):
+  with zipfile.ZipFile(folder / 'data' / 'more.zip', 'w') as file:
+    file.writestr('x/c.txt', 'chai')
+  opened = archive.opened(folder)
+  assert opened.names() == ['a.txt', 'data/b.txt', 'data/more.zip/x/c.txt']
+  assert opened.read('data/more.zip/x/c.txt') == b'chai'
+  assert opened.sizes()['data/more.zip'] > 0
+
+
+def test_no_link_leads_out_of_a_folder(folder, tmp_path):
+  (tmp_path / 'secret.txt').write_text('secret')
+  (tmp_path / 'others').mkdir()
+  (tmp_path / 'others' / 'd.txt').write_text('secret')
+  (folder / 'out.txt').symlink_to(tmp_path / 'secret.txt')
+  (folder / 'others').symlink_to(tmp_path / 'others')
+  (folder / 'loop').symlink_to(folder / 'loop')
+  (folder / 'inside.txt').symlink_to(folder / 'a.txt')
+  os.mkfifo(folder / 'waits.txt')
+  (folder / '.git').mkdir()
+  (folder / '.git' / 'config.txt').write_text('x')
+  assert archive.opened(folder).names() == [
+    'a.txt',
+    'data/b.txt',
+    'inside.txt',
+  ]
+
+
+def test_a_file_that_is_gone_is_named(folder):
+  with pytest.raises(errors.UserError, match='c.txt can not be read'):
+    archive.opened(folder).open('c.txt')
