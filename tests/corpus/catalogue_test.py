@@ -7,8 +7,10 @@ import zipfile
 import pytest
 
 from hephaestus_jax import errors
-from hephaestus_jax.corpus import archive, catalogue, document, download
+from hephaestus_jax.corpus import catalogue, document
 from hephaestus_jax.corpus.adapters import groups
+from hephaestus_jax.corpus.catalogue import packages
+from hephaestus_jax.corpus.files import archive, download
 
 ROOT = pathlib.Path(__file__).parents[2]
 REQUIREMENTS = ROOT / 'requirements' / 'corpus.txt'
@@ -21,7 +23,7 @@ def test_names_are_unique_and_every_kind_has_a_source():
 
 
 def test_the_requirements_pin_what_the_sources_read_and_no_more():
-  read = {package for s in catalogue.SOURCES for package in s.packages}
+  read = {package for s in packages.SOURCES for package in s.packages}
   assert set(download.read_pins(str(REQUIREMENTS))) == read
 
 
@@ -37,7 +39,7 @@ def test_the_licence_of_several_packages_names_each_once():
 
 
 def test_a_worker_finds_a_sources_functions_by_their_names():
-  for source in catalogue.SOURCES:
+  for source in packages.SOURCES:
     for function in (source.members, source.entries):
       module = sys.modules[function.__module__]
       assert getattr(module, function.__name__) is function
@@ -83,7 +85,7 @@ def downloads() -> dict[str, pathlib.Path]:
   return found
 
 
-@pytest.mark.parametrize('source', catalogue.SOURCES, ids=lambda s: s.name)
+@pytest.mark.parametrize('source', packages.SOURCES, ids=lambda s: s.name)
 def test_every_real_source_gives_distinct_documents(downloads, source):
   documents, drops = 0, collections.Counter()
   seen = set()

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus import document
 from hephaestus_jax.corpus.adapters import calls, entry, groups, tool
+from hephaestus_jax.corpus.files import archive
 
 MAX_EXAMPLE = 1_500  # characters of example tasks on a page
 
@@ -28,7 +29,7 @@ def modules(names: Sequence[str]) -> list[str]:
 
 
 def docs(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A module -> its manual page."""
   name = _name(member)
@@ -51,7 +52,7 @@ def docs(
 
 
 def requests(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A module -> tools to choose from, request and call per example task."""
   name = _name(member)
@@ -77,7 +78,7 @@ def _name(member: str) -> str:
   return member.rsplit('/', 1)[1].removesuffix('.py')
 
 
-def _texts(opened: archive.Archive, member: str) -> dict[str, str]:
+def _texts(opened: archive.Opened, member: str) -> dict[str, str]:
   """The module's string constants: DOCUMENTATION, EXAMPLES, RETURN."""
   try:
     tree = ast.parse(opened.read(member))

@@ -8,8 +8,9 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 
-from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus import document
 from hephaestus_jax.corpus.adapters import docstrings, entry, groups, tool
+from hephaestus_jax.corpus.files import archive
 
 _CLASS = re.compile(r'^class (\w+)\b', re.MULTILINE)
 _METHOD = re.compile(
@@ -27,7 +28,7 @@ def kubernetes_files(names: Sequence[str]) -> list[str]:
 
 
 def kubernetes(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """An API class -> a page per method."""
   for client, method, text in _methods(opened, member):
@@ -46,7 +47,7 @@ def digitalocean_files(names: Sequence[str]) -> list[str]:
 
 
 def digitalocean(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """All operations -> a page per method; the first of its overloads."""
   seen = set()
@@ -59,7 +60,7 @@ def digitalocean(
 
 
 def _methods(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[tuple[str, str, str]]:
   """(class, public method, clean docstring), in order."""
   try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus import document
 from hephaestus_jax.corpus.adapters import (
   calls,
   entry,
@@ -25,6 +25,7 @@ from hephaestus_jax.corpus.adapters import (
   tool,
   wording,
 )
+from hephaestus_jax.corpus.files import archive
 
 BASH = tool.Tool(
   name='bash',
@@ -83,7 +84,7 @@ def aws_services(names: Sequence[str]) -> list[str]:
 
 
 def aws_sessions(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A page -> a request, command and output per example that shows all."""
   group, page = _aws_page_name(member)
@@ -100,7 +101,7 @@ def aws_sessions(
 
 
 def aws_docs(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A service -> a manual page per command that has examples."""
   for page in _aws_manual(opened, member):
@@ -133,7 +134,7 @@ def aws_docs(
 
 
 def aws_requests(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A service -> tools to choose from, request and call per example."""
   pages = []
@@ -182,7 +183,7 @@ class Page:
 
 
 def _aws_manual(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[Page | entry.Flaw]:
   """The pages of a service whose commands are operations of its model.
 
@@ -363,7 +364,7 @@ def _example_text(example: Example) -> str:
   return '\n\n'.join(part for part in parts if part)
 
 
-def _read_page(opened: archive.Archive, path: str) -> list[Example]:
+def _read_page(opened: archive.Opened, path: str) -> list[Example]:
   try:
     text = opened.read(path).decode()
     return page_examples(text.replace('\r\n', '\n'))
@@ -474,7 +475,7 @@ def azure_modules(names: Sequence[str]) -> list[str]:
 
 
 def azure_docs(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A command module -> a manual page per command."""
   group = groups.azure(member)
@@ -507,7 +508,7 @@ def azure_docs(
 
 
 def azure_requests(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A command module -> tools, request and call per example."""
   group = groups.azure(member)
@@ -560,7 +561,7 @@ def _long_name(option: str, aliases: Mapping[str, str]) -> str:
 
 
 def _azure_commands(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[Command | entry.Flaw]:
   """The commands of a module, sorted: written help before generated."""
   folder = member.removesuffix('__init__.py')

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import yaml
 
-from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus import document
 from hephaestus_jax.corpus.adapters import entry
+from hephaestus_jax.corpus.files import archive
 
 BOOK_CHUNK = 6_000  # characters; a play's scene or two
 
@@ -31,7 +32,7 @@ def book_files(names: Sequence[str]) -> list[str]:
 
 
 def books(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A book -> consecutive chunks of whole paragraphs."""
   title = member.rsplit('/', 1)[1].removesuffix('.txt').removesuffix('_gut')
@@ -79,7 +80,7 @@ def wikipedia_dumps(names: Sequence[str]) -> list[str]:
 
 
 def wikipedia(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A MediaWiki export -> an entry per article, as plain text."""
   try:
@@ -184,7 +185,7 @@ def news_files(names: Sequence[str]) -> list[str]:
 
 
 def news(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A story per line."""
   try:
@@ -203,7 +204,7 @@ def dialogue_files(names: Sequence[str]) -> list[str]:
 
 
 def dialogues(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A YAML file of conversations -> user and answer, in turns."""
   topic = member.rsplit('/', 1)[1].removesuffix('.yml')

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from hephaestus_jax import chat
-from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus import document
 from hephaestus_jax.corpus.adapters import (
   docstrings,
   entry,
@@ -16,6 +16,7 @@ from hephaestus_jax.corpus.adapters import (
   markup,
   tool,
 )
+from hephaestus_jax.corpus.files import archive
 
 FILES_PER_PACKAGE = 320  # of code; else two packages would be half of it
 MIN_CODE, MAX_CODE = 200, 80_000  # characters; beyond lie stubs and tables
@@ -57,7 +58,7 @@ def code_files(names: Sequence[str]) -> list[str]:
 
 
 def code(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A module -> its code without the licence at its head."""
   group = groups.python_module(member)
@@ -91,7 +92,7 @@ def without_licence(source: str) -> str:
 
 
 def documentation(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A module -> a page per public function, class and method."""
   group = groups.python_module(member)
@@ -108,7 +109,7 @@ def documentation(
 
 
 def sessions(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A module -> an interpreter session per docstring that has one."""
   if b'>>>' not in opened.read(member):
@@ -185,7 +186,7 @@ def _words(text: str) -> str:
 
 
 def _definitions(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[tuple[str, ast.AST, str]]:
   """(dotted name, node, clean docstring) of all that has a docstring.
 
@@ -231,7 +232,7 @@ def _signature(name: str, node: ast.AST) -> str:
   return f'{name.rsplit(".", 1)[1]}({arguments}){returns}'
 
 
-def _text(opened: archive.Archive, member: str) -> str:
+def _text(opened: archive.Opened, member: str) -> str:
   try:
     return opened.read(member).decode('utf-8-sig')
   except UnicodeDecodeError:

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus import document
 from hephaestus_jax.corpus.adapters import calls, entry, groups, markup, tool
+from hephaestus_jax.corpus.files import archive
 
 _BOTOCORE_TYPES = {
   'structure': 'object',
@@ -58,7 +59,7 @@ def botocore_examples(names: Sequence[str]) -> list[str]:
 
 
 def botocore_docs(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A service model -> a documentation page per operation."""
   model = Model.read(opened, member)
@@ -97,7 +98,7 @@ class Model:
       raise entry.MalformedError('no_service_model') from None
 
   @classmethod
-  def read(cls, opened: archive.Archive, member: str) -> 'Model':
+  def read(cls, opened: archive.Opened, member: str) -> 'Model':
     """The model in 'botocore/data/<service>/<version>/service-2.json[.gz]'."""
     return cls(member.split('/')[-3], load_json(opened, member))
 
@@ -193,7 +194,7 @@ def snake_case(operation: str) -> str:
 
 
 def _examples(
-  opened: archive.Archive, folder: str
+  opened: archive.Opened, folder: str
 ) -> dict[str, list[dict[str, Any]]]:
   """Recorded examples beside a service model; {} where there are none."""
   path = f'{folder}/examples-1.json'
@@ -207,11 +208,11 @@ def _examples(
 
 
 @functools.lru_cache(maxsize=4)
-def _name_set(opened: archive.Archive) -> frozenset[str]:
+def _name_set(opened: archive.Opened) -> frozenset[str]:
   return frozenset(opened.names())
 
 
-def load_json(opened: archive.Archive, member: str) -> Any:
+def load_json(opened: archive.Opened, member: str) -> Any:
   """A JSON member, gunzipped if its name ends in .gz.
 
   Raises:
@@ -250,7 +251,7 @@ def google_documents(names: Sequence[str]) -> list[str]:
 
 
 def google_docs(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """A discovery document -> a documentation page per method."""
   api = load_json(opened, member)
@@ -383,7 +384,7 @@ class Recorded:
 
 
 def botocore_sessions(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """Recorded examples -> tool, request, call, response."""
   for found in _recorded(opened, member):
@@ -401,7 +402,7 @@ def botocore_sessions(
 
 
 def botocore_requests(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[entry.Entry | entry.Flaw]:
   """Recorded examples -> tools to choose from, request, call."""
   for found in _recorded(opened, member):
@@ -415,7 +416,7 @@ def botocore_requests(
 
 
 def _recorded(
-  opened: archive.Archive, member: str
+  opened: archive.Opened, member: str
 ) -> Iterator[Recorded | entry.Flaw]:
   """The examples of an examples-1.json, with the service model beside it."""
   folder = member.rsplit('/', 1)[0]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from hephaestus_jax.corpus import archive, catalogue, document
+from hephaestus_jax.corpus import catalogue, document
+from hephaestus_jax.corpus.files import archive
 
 Read = Callable[..., list[document.Document | document.Drop]]
 

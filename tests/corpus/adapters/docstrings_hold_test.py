@@ -3,29 +3,59 @@ import types
 
 import pytest
 
-from hephaestus_jax.corpus import archive
 from hephaestus_jax.corpus.adapters import (
+  api_bank,
+  api_sequence,
   calls,
+  columns,
   command_line,
+  dialog,
   groups,
+  json_calls,
   markup,
+  messages,
+  pages,
+  parts,
+  plain,
+  plans,
   prose,
   python_source,
+  question_answer,
+  react,
   service_models,
+  solution_tree,
+  text_games,
   tool,
+  tool_tasks,
   wording,
 )
+from hephaestus_jax.corpus.files import archive
 
 MODULES = (
+  api_bank,
+  api_sequence,
   archive,
   calls,
+  columns,
   command_line,
+  dialog,
   groups,
+  json_calls,
   markup,
+  messages,
+  pages,
+  parts,
+  plain,
+  plans,
   prose,
   python_source,
+  question_answer,
+  react,
   service_models,
+  solution_tree,
+  text_games,
   tool,
+  tool_tasks,
   wording,
 )
 

