@@ -1,6 +1,6 @@
 import numpy as np
 
-from hephaestus_jax.corpus import shingles
+from hephaestus_jax.corpus.filters import shingles
 
 
 def test_words_are_lower_case_and_without_punctuation():

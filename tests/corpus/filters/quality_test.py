@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from hephaestus_jax.corpus import document, quality
+from hephaestus_jax.corpus import document
+from hephaestus_jax.corpus.filters import quality
 
 WORDS = ['list', 'delete', 'the', 'bucket', 'queue', 'name', 'of', 'a', 'new']
 

@@ -5,6 +5,7 @@ with itself and with the benchmarks at tens of megabytes a second. Axes: W
 words, N n-grams.
 """
 
+import functools
 import re
 import zlib
 from collections.abc import Sequence
@@ -23,7 +24,13 @@ def words(text: str) -> list[str]:
   >>> words('List the `S3` buckets, please!')
   ['list', 'the', 's3', 'buckets', 'please']
   """
-  return WORD.findall(text.lower())
+  return list(_words(text))
+
+
+@functools.lru_cache(maxsize=1)
+def _words(text: str) -> tuple[str, ...]:
+  """Remembers the last text: one step after another asks for its words."""
+  return tuple(WORD.findall(text.lower()))
 
 
 def word_hashes(text_words: Sequence[str]) -> np.ndarray:

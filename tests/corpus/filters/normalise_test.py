@@ -1,6 +1,7 @@
 import pytest
 
-from hephaestus_jax.corpus import document, normalise
+from hephaestus_jax.corpus import document
+from hephaestus_jax.corpus.filters import normalise
 
 
 def a_document(*segments: tuple[str, str]) -> document.Document:

@@ -1,10 +1,13 @@
 import dataclasses
+import json
 import random
 
+import numpy as np
 import pytest
 
 from hephaestus_jax import errors
-from hephaestus_jax.corpus import classify, document
+from hephaestus_jax.corpus import document
+from hephaestus_jax.corpus.filters import classify
 
 AGENT = ['bucket', 'api', 'call', 'parameter', 'request', 'endpoint', 'token']
 GENERAL = ['king', 'castle', 'river', 'summer', 'letter', 'garden', 'horse']
@@ -62,6 +65,71 @@ def test_drawing_is_half_and_half_disjoint_and_does_not_depend_on_order():
   assert classify.split_examples(shuffled, CLASSIFIER) == (training, test)
 
 
+def test_a_group_that_is_tested_on_is_never_learned_from():
+  by_group = dataclasses.replace(CLASSIFIER, held_out_by='group')
+  everything = [
+    classify.example_of(f's/{group}/{i}', label, f'{label} {i}', by_group)
+    for group in range(60)
+    for i in range(4)
+    for label in classify.LABELS
+  ]
+  training, test = classify.split_examples(everything, by_group)
+  assert len(test) == 2 * 50
+  assert len(training) == 200
+  assert not {e.group for e in training} & {e.group for e in test}
+  again = classify.split_examples(everything[::-1], by_group)
+  assert again == (training, test)
+
+
+def test_a_way_of_holding_out_that_does_not_exist_is_refused():
+  unknown = dataclasses.replace(CLASSIFIER, held_out_by='source')
+  with pytest.raises(errors.UserError, match="held_out_by = 'source'"):
+    classify.train(examples(), unknown)
+
+
+def labels_file(tmp_path, *lines):
+  path = tmp_path / 'labels.jsonl'
+  path.write_text(''.join(line + '\n' for line in lines))
+  return dataclasses.replace(CLASSIFIER, labels_file=str(path))
+
+
+def test_documents_can_be_labelled_one_by_one(tmp_path):
+  line = {'id': 'web/example.com/1', 'text': 'Call\n THIS.', 'label': 'agent'}
+  classifier = labels_file(tmp_path, json.dumps(line))
+  (found,) = classify.read_labels(classifier)
+  assert (found.label, found.text) == ('agent', 'call this.')
+  assert found.group == 'example.com'
+  assert classify.read_labels(CLASSIFIER) == []
+  plain = classify.example_of('17', 'agent', 'x', CLASSIFIER)
+  assert plain.group == '17'
+
+
+@pytest.mark.parametrize(
+  ('line', 'message'),
+  [
+    ('{"id": "a", "text": "b", "label": "Agent"}', "has the label 'Agent'"),
+    ('{"id": "a", "text": "b", "label": []}', 'has the label'),
+    ('{"id": "a", "text": 7, "label": "agent"}', 'line 2, is not'),
+    ('{"id": "a", "label": "agent"}', 'line 2, is not'),
+    ('["id", "text", "label"]', 'line 2, is not'),
+    ('{"id": "a", "te', 'line 2, is not'),
+    ('[' * 100_000, 'line 2, is not'),
+  ],
+)
+def test_a_bad_label_is_the_users_mistake(tmp_path, line, message):
+  good = '{"id": "a", "text": "b", "label": "agent"}'
+  with pytest.raises(errors.UserError, match=message):
+    classify.read_labels(labels_file(tmp_path, good, line))
+
+
+def test_a_labels_file_that_is_not_there_is_named(tmp_path):
+  absent = dataclasses.replace(
+    CLASSIFIER, labels_file=str(tmp_path / 'nowhere.jsonl')
+  )
+  with pytest.raises(errors.UserError, match='nowhere.jsonl does not exist'):
+    classify.read_labels(absent)
+
+
 def test_it_learns_measures_itself_and_is_the_same_each_time(tmp_path):
   training, test = classify.split_examples(examples(), CLASSIFIER)
   model = classify.train(training, CLASSIFIER)
@@ -83,7 +151,7 @@ def test_measures_are_those_of_the_confusion_matrix(monkeypatch):
   said = {'a': 0.9, 'b': 0.8, 'c': 0.1, 'd': 0.7, 'e': 0.2}
   monkeypatch.setattr(classify, 'score', lambda _, text: said[text])
   test = [
-    classify.Example('', 'agent' if text in 'abc' else 'general', text)
+    classify.Example('', 'agent' if text in 'abc' else 'general', text, '')
     for text in said
   ]
   measured = classify.measure(None, test)
@@ -103,10 +171,20 @@ def test_a_label_without_documents_is_the_users_mistake():
     classify.train(only_agent, CLASSIFIER)
 
 
-def test_a_table_that_fasttext_would_not_initialise_is_refused():
-  small = dataclasses.replace(CLASSIFIER, bucket=20_000)
-  with pytest.raises(errors.UserError, match='bucket = 20000 and dim = 256'):
-    classify.train(examples(), small)
+def test_the_table_is_zero_where_fasttext_leaves_it_as_it_was(tmp_path):
+  # It fills a tenth; a small table's other rows come from the heap.
+  small = dataclasses.replace(CLASSIFIER, bucket=50, epoch=0)
+  table = classify.train(examples(), small).get_input_matrix()
+  assert np.isfinite(table).all()
+  filled = table.size // 10
+  assert table.ravel()[:filled].any()
+  assert not table.ravel()[filled:].any()
+
+
+def test_settings_that_fasttext_cannot_learn_with_are_named():
+  wild = dataclasses.replace(CLASSIFIER, lr=1e9)
+  with pytest.raises(errors.UserError, match=r"(?s)'lr': 1000000000.0.*NaN"):
+    classify.train(examples(), wild)
 
 
 @pytest.mark.parametrize(

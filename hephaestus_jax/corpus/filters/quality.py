@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hephaestus_jax.corpus import document, shingles
+from hephaestus_jax.corpus import document
+from hephaestus_jax.corpus.filters import shingles
 
 
 @dataclasses.dataclass(frozen=True)

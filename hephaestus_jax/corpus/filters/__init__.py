@@ -1,0 +1,1 @@
+"""What decides which Documents stay, step by step."""
