@@ -1,0 +1,1 @@
+"""The three-level crawl of documentation sites."""
