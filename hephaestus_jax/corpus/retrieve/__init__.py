@@ -1,0 +1,1 @@
+"""Web text that lies near the seed data."""
