@@ -1,0 +1,1 @@
+"""Simulated agents: loops that act in text environments, as Documents."""

@@ -1,0 +1,1 @@
+"""What a language model writes for the corpus: documentation and labels."""
