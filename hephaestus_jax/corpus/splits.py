@@ -5,11 +5,15 @@ import hashlib
 from collections.abc import Collection
 
 SPLITS = ('train', 'validation', 'heldout')
+# What a data set's publisher held out for evaluation is of this group.
+PUBLISHED = 'heldout'
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
   """The rule. Adding documents never moves another one to a different split.
+
+  What a publisher held out (the group PUBLISHED) is held out of every source.
 
   Attributes:
     heldout_share: the share of the groups of grouped sources that is held out.
@@ -27,10 +31,15 @@ class Splits:
   def of(self, document_id: str) -> str:
     """'heldout', 'validation' or 'train' for a Document.id.
 
-    >>> Splits(0.0, ['s3'], 0.0, ['docs']).of('docs/s3/ListBuckets')
+    >>> rule = Splits(0.0, ['s3'], 0.0, ['docs'])
+    >>> rule.of('docs/s3/ListBuckets')
+    'heldout'
+    >>> rule.of('toolbench/heldout/G1-0')
     'heldout'
     """
     source, group, _ = document_id.split('/', 2)
+    if group == PUBLISHED:
+      return 'heldout'
     if source in self.grouped and (
       group in self.heldout_groups
       or _fraction(f'heldout:{group}') < self.heldout_share

@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import json
-import os
 import pathlib
 import random
 import signal
@@ -14,22 +13,28 @@ import zipfile
 
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
 
 from hephaestus_jax import errors
 from hephaestus_jax.corpus import (
   build,
   catalogue,
+  document,
+  forge,
+  ledger,
+  pipelines,
+)
+from hephaestus_jax.corpus.filters import (
   classify,
   decontaminate,
   deduplicate,
-  pipelines,
   quality,
 )
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+import portable  # noqa: E402
+
 TESTDATA = pathlib.Path(__file__).parents[1] / 'testdata' / 'corpus'
-IN_PROCESS = (
-  '--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner',
-)
 AGENT = ' the request calls an endpoint'
 GENERAL = ' the king told his story'
 SYSTEM = 'Tools: list, delete, copy.'
@@ -149,6 +154,8 @@ def arguments(shelf, name='corpus', **changes):
     'requirements': str(shelf / 'small.txt'),
     'benchmark_requirements': str(shelf / 'bfcl-eval.txt'),
     'downloads': str(shelf / 'downloads'),
+    'manual_dir': str(shelf / 'manual'),
+    'folders': {},
     'output_dir': str(shelf / name),
     'quality_filter': quality.Quality(),
     'classifier': classify.Classifier(
@@ -164,16 +171,8 @@ def arguments(shelf, name='corpus', **changes):
     'heldout_share': 0.1,
     'heldout_groups': ('vault',),
     'validation_share': 0.1,
-    'beam_options': IN_PROCESS,
+    'beam_options': portable.IN_MEMORY,
     **changes,
-  }
-
-
-def hashes(folder):
-  return {
-    str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in sorted(folder.rglob('*'))
-    if path.is_file()
   }
 
 
@@ -196,7 +195,7 @@ def test_every_drop_has_a_step_and_a_reason_and_nothing_is_lost(built):
   records = sum(map(len, members().values()))
   assert everything['read']['in'] == records
   left = records
-  for step in build.STEPS:
+  for step in ledger.STEPS:
     assert everything[step]['in'] == left
     left -= sum(everything[step]['drops'].values())
     assert everything[step]['out'] == left
@@ -211,14 +210,26 @@ def test_examples_of_drops_can_be_looked_at(built):
     ['docs/s6/like-vault', 'like docs/vault/kept']
   ]
   overlaps = json.loads((built / 'decontamination.json').read_text())
-  quiz = overlaps['benchmarks']['quiz/Q']
-  assert quiz['documents'] == 1
-  assert quiz['example'] == [
-    'docs/s7/quiz',
-    'find every train that leaves the harbour before noon and has at least',
-  ]
+  assert overlaps['benchmarks']['quiz/Q']['documents'] == 1
+  assert {
+    'id': 'docs/s7/quiz',
+    'benchmark': 'quiz/Q',
+    'ngram': (
+      'find every train that leaves the harbour before noon and has at least'
+    ),
+  } in overlaps['cut']
   learned = json.loads((built / 'classifier.json').read_text())
   assert learned['test']['accuracy'] > 0.9
+  assert set(learned['ngrams']) == {'agent', 'general'}
+  assert learned['counted_in'] == 'characters'
+  assert 0.5 * learned['scored'] <= learned['kept'] < learned['scored']
+  nearest = learned['nearest']
+  assert {row['kept'] for row in nearest} == {True, False}
+  assert all(row['id'].startswith('pages/') for row in nearest)
+  assert all(row['text'] for row in nearest)
+  shown = json.loads((built / 'examples.json').read_text())
+  assert shown['calls']['roles'] == ['system', 'user', 'action']
+  assert set(shown) == {'docs', 'calls', 'prose', 'pages'}
 
 
 @pytest.mark.slow
@@ -261,10 +272,10 @@ def test_a_held_out_group_is_in_no_other_split(shelf):
 def test_a_second_build_is_a_reuse_and_other_arguments_are_refused(
   shelf, built, capsys
 ):
-  before = hashes(built)
+  before = portable.hashes(built)
   build.build(**arguments(shelf, beam_options=()))
   assert capsys.readouterr().out == f'reused {built}\n'
-  assert hashes(built) == before
+  assert portable.hashes(built) == before
   assert not (built / 'scratch').exists()
   with pytest.raises(errors.UserError, match='validation_share was 0.1'):
     build.build(**arguments(shelf, validation_share=0.2))
@@ -279,43 +290,71 @@ def test_the_licence_list_leaves_documents_out_and_counts_them(shelf, capsys):
   assert '10 GPL-3.0-only' in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_workers_make_no_difference_nor_does_being_killed(shelf, built):
-  script = shelf / 'run.py'
-  script.write_text(f"""
+def a_command(shelf, name, *beam_options):
+  """The command line of a process that builds the same corpus elsewhere."""
+  script = f"""
 import sys
 sys.path[:0] = [{str(pathlib.Path(__file__).parent)!r}, {str(TESTDATA)!r}]
 import pathlib, build_test, small_sources
 from hephaestus_jax.corpus import build, catalogue
 catalogue.SOURCES = small_sources.SOURCES
 build.build(**build_test.arguments(
-  pathlib.Path({str(shelf)!r}), 'elsewhere/corpus',
-  beam_options=('--direct_num_workers=2',)))
-""")
-  command = [sys.executable, str(script)]
-  killed = subprocess.Popen(command, start_new_session=True)
-  scratch = 'corpus.partial-*/scratch/tallies-*'
-  while killed.poll() is None and not list((shelf / 'elsewhere').glob(scratch)):
-    time.sleep(0.2)
-  os.killpg(killed.pid, signal.SIGKILL)
-  killed.wait()
-  assert not (shelf / 'elsewhere' / 'corpus').exists()
-  subprocess.run(command, check=True)
-  assert hashes(shelf / 'elsewhere' / 'corpus') == hashes(built)
+  pathlib.Path({str(shelf)!r}), {name!r}, beam_options={beam_options!r}))
+"""
+  return [sys.executable, '-c', script]
 
 
-def test_a_lost_document_stops_the_build():
-  ledger = build.Ledger()
-  ledger.add('read', 'docs', pipelines.IN, 3)
-  ledger.add('read', 'docs', pipelines.OUT, 2)
-  ledger.add('read', 'docs', 'no_text', 1)
-  for step in build.STEPS[1:]:
-    ledger.add(step, 'docs', pipelines.IN, 2)
-    ledger.add(step, 'docs', pipelines.OUT, 2)
-  ledger.check()
-  ledger.add('quality', 'docs', pipelines.IN, 1)
-  with pytest.raises(RuntimeError, match='2 documents came to the step'):
-    ledger.check()
+@pytest.mark.slow
+def test_killed_in_a_step_it_goes_on_there_to_the_same_bytes(shelf, built):
+  folder = shelf / 'killed'
+  command = a_command(shelf, 'killed/corpus', '--direct_num_workers=2')
+  # Killed alone: its workers find out by themselves.
+  for done in ('read', 'decontaminate.partial-*'):
+    killed = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while killed.poll() is None and not list(folder.glob(f'*.work-*/{done}')):
+      time.sleep(0.05)
+    killed.kill()
+    said, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert not (folder / 'corpus').exists()
+  assert 'corpus: read, normalise, check: reused' in said
+  ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+  assert 'corpus: deduplicate: reused' in ended.stdout
+  assert portable.hashes(folder / 'corpus') == portable.hashes(built)
+  assert [path.name for path in folder.iterdir()] == ['corpus']
+
+
+@pytest.mark.slow
+def test_a_job_server_makes_the_same_documents(shelf, built, tmp_path):
+  with portable.job_server(tmp_path, {'PYTHONPATH': str(TESTDATA)}) as options:
+    command = a_command(shelf, 'served', *options)
+    subprocess.run(command, check=True, timeout=300)
+  assert portable.hashes(shelf / 'served') == portable.hashes(built)
+
+
+def test_sorting_through_files_changes_no_byte(tmp_path, monkeypatch):
+  def documents():
+    for i in range(200):
+      segments = (document.Segment('text', prose(i)),)
+      yield document.Document(f'docs/g/{i}', 'docs', 'text', '', '', segments)
+
+  for name, limit in (('memory', 64 << 20), ('files', 1_000)):
+    monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', limit)
+    forge.Forge(
+      source='docs',
+      description='',
+      homepage='',
+      documents={'train': documents},
+      data_dir=str(tmp_path / name),
+    ).download_and_prepare()
+  found = portable.hashes(tmp_path / 'memory')
+  assert portable.hashes(tmp_path / 'files') == found
+  assert len(found) == 3
+
+
+def test_workers_that_see_another_disk_are_told(tmp_path):
+  with pytest.raises(errors.UserError, match='left no file tallies in'):
+    list(pipelines.lines(tmp_path, 'tallies'))
 
 
 @pytest.mark.parametrize(
@@ -336,6 +375,7 @@ def test_a_lost_document_stops_the_build():
       {'requirements': 'bfcl-eval.txt', 'classifier': None},
       'reads the package small, which',
     ),
+    ({'beam_options': ('--runner=Flonk',)}, "no runner 'Flonk'"),
     (
       {'heldout_groups': ('vualt',), 'classifier': None},
       "names 'vualt', but no source has that group. Did you mean 'vault'",

@@ -25,6 +25,14 @@ def test_the_docstrings_example():
   rule = splits.Splits(0.0, ['s3'], 0.0, ['docs'])
   assert rule.of('docs/s3/ListBuckets') == 'heldout'
   assert rule.of('docs/s4/ListBuckets') == 'train'
+  assert rule.of('toolbench/heldout/G1-0') == 'heldout'
+
+
+def test_what_a_publisher_held_out_stays_held_out_in_every_source():
+  for source in ('docs', 'books', 'toolbench'):
+    none = rule(heldout_share=0, heldout_groups=(), validation_share=1)
+    assert none.of(f'{source}/heldout/one-1') == 'heldout'
+    assert none.of(f'{source}/train/one-1') == 'validation'
 
 
 def test_all_documents_of_a_group_share_its_fate():

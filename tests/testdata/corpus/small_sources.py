@@ -6,8 +6,9 @@ A file of its own, found by PYTHONPATH: Beam's worker processes import it too.
 import json
 from collections.abc import Iterator, Sequence
 
-from hephaestus_jax.corpus import archive, catalogue, document
+from hephaestus_jax.corpus import document, source
 from hephaestus_jax.corpus.adapters import entry
+from hephaestus_jax.corpus.files import archive
 
 
 def _entries(
@@ -42,8 +43,8 @@ def _pages(names: Sequence[str]) -> list[str]:
 
 def _source(
   name: str, kind: str, members: object, *, grouped: bool = True
-) -> catalogue.Source:
-  return catalogue.Source(
+) -> source.Packages:
+  return source.Packages(
     name=name,
     kind=kind,
     packages={'small': 'GPL-3.0-only' if name == 'pages' else 'MIT'},
