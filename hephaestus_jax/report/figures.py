@@ -8,7 +8,7 @@ import math
 
 import matplotlib.figure
 
-from hephaestus_jax.report import plots, results
+from hephaestus_jax.report import plots, results, rings, sources
 
 NATS = 'nats per token'
 TIME_COLOUR = '#3d5a80'
@@ -37,6 +37,18 @@ def draw(found: results.Results, benchmark: str) -> dict[str, plots.Drawing]:
       'Training loss against tokens trained on, a panel per source',
       functools.partial(loss_by, found, 'source'),
     ),
+    'kinds_and_sources': (
+      'The corpus by kind and source, two rings',
+      functools.partial(kinds_and_sources, found),
+    ),
+    'agent_formats': (
+      'The agent data by format, a pie per kind',
+      functools.partial(agent_formats, found),
+    ),
+    'embedding_map': (
+      'Seed, retrieved and general text in the plane, a point per document',
+      functools.partial(embedding_map, found),
+    ),
     'tokens_by_kind': (
       'Training tokens of the corpus, a bar per kind of text',
       functools.partial(tokens_by_kind, found),
@@ -57,6 +69,36 @@ def draw(found: results.Results, benchmark: str) -> dict[str, plots.Drawing]:
   return {name: drawing for name, drawing in drawings.items() if drawing}
 
 
+def kinds_and_sources(
+  found: results.Results,
+) -> matplotlib.figure.Figure | None:
+  """The training split by kind and source (the paper's Figure 2a)."""
+  sizes, unit = sources.sizes(found)
+  if not sizes:
+    return None
+  kinds = sources.kinds(found)
+  return rings.rings(
+    [rings.Slice(kinds[name], name, size) for name, size in sizes.items()],
+    plots.KIND_COLOURS,
+    unit,
+  )
+
+
+def agent_formats(found: results.Results) -> matplotlib.figure.Figure | None:
+  """The agent data by format (Figures 2b and 2c)."""
+  by_kind = sources.sizes_by_format(found)
+  if all(len(formats) == 1 for formats in by_kind.values()):
+    return None  # a whole pie says nothing
+  return rings.pies(by_kind, sources.sizes(found)[1])
+
+
+def embedding_map(found: results.Results) -> matplotlib.figure.Figure | None:
+  """Seed, retrieved and general text by their vectors (Figure 2d)."""
+  if found.embedding_map is None:
+    return None
+  return rings.scatter([tuple(p) for p in found.embedding_map['points']])
+
+
 def tokens_by_kind(found: results.Results) -> matplotlib.figure.Figure | None:
   """Cached training tokens by kind of text."""
   tokens = results.tokens_by_kind(found)
@@ -70,8 +112,7 @@ def tokens_by_source(found: results.Results) -> matplotlib.figure.Figure | None:
   tokens = results.tokens_by_task(found)
   if tokens is None:
     return None
-  kinds = {cache['task']: results.main_kind(cache) for cache in found.caches}
-  return _token_bars(tokens, kinds)
+  return _token_bars(tokens, results.kind_of_tasks(found))
 
 
 def _token_bars(

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from hephaestus_jax import artefacts, errors
-from hephaestus_jax.report import figures, plots, results, tables, versions
+from hephaestus_jax.report import (
+  corpus_sections,
+  figures,
+  markup,
+  plots,
+  results,
+  tables,
+  versions,
+)
 
 INDEX = 'index.html'
 SUMMARY = 'summary.json'
@@ -34,6 +42,9 @@ code, pre { font-family: ui-monospace, 'SF Mono', Menlo, Consolas,
   'Liberation Mono', monospace; font-size: .86em; }
 pre { background: var(--wash); border-radius: 6px; padding: .8rem 1rem;
   overflow-x: auto; line-height: 1.45; }
+p code { overflow-wrap: anywhere; }
+pre.example { white-space: pre-wrap; overflow-wrap: anywhere; }
+pre.example b { color: var(--faint); font-weight: 500; font-style: italic; }
 .faint, figcaption, .lead { color: var(--faint); }
 nav { margin: 1rem 0 0; font-size: .92rem; }
 nav a { margin-right: 1.1rem; white-space: nowrap; }
@@ -184,10 +195,12 @@ def html_page(
     'Benchmark loss': _benchmark(found, benchmark, drawings),
     'Function calls': _function_calls(found, drawings),
     'Training': _training(found, drawings),
-    'Corpus': _corpus(found, drawings),
-    'What was dropped': _drops(found),
-    'Classifier': _classifier(found),
-    'Decontamination': _decontamination(found),
+    'Corpus': corpus_sections.corpus(found, drawings),
+    'Sources': corpus_sections.source_table(found),
+    'Formats': corpus_sections.examples(found),
+    'What was dropped': corpus_sections.drops(found),
+    'Classifier': corpus_sections.classifier(found),
+    'Decontamination': corpus_sections.decontamination(found),
     'Time': _time(found, drawings),
     'How to run this again': _again(found, software),
   }
@@ -211,35 +224,6 @@ def html_page(
 
 def _anchor(title: str) -> str:
   return title.lower().replace(' ', '-')
-
-
-def _not_run(what: str) -> str:
-  return f'<p class="not-run">{what}: not run.</p>'
-
-
-def _figure(
-  drawings: dict[str, plots.Drawing], name: str, caption: str, wide: str = ''
-) -> str:
-  """A figure with its caption; `wide` is the class of one that may scroll."""
-  if name not in drawings:
-    return _not_run(name.replace('_', ' ').capitalize())
-  return (
-    f'<figure class="{wide or "half"}">\n{drawings[name].svg}\n'
-    f'<figcaption>{caption}</figcaption>\n</figure>'
-  )
-
-
-def _pair(*parts: str) -> str:
-  """Side by side where there is room."""
-  return (
-    '<div class="pair">\n'
-    + '\n'.join(f'<div>{part}</div>' for part in parts)
-    + '\n</div>'
-  )
-
-
-def _or_not_run(part: str | None, what: str) -> str:
-  return _not_run(what) if part is None else part
 
 
 def _summary(found: results.Results, benchmark: str) -> str:
@@ -319,13 +303,13 @@ def _benchmark(
 ) -> str:
   size = results.benchmark_size(found, benchmark)
   measured = ', '.join(f'{n:,} {name}' for name, n in size.items())
-  return _pair(
-    _figure(
+  return markup.pair(
+    markup.figure(
       drawings,
       'benchmark_loss',
       'Measured at checkpoints; dotted lines mark where a stage starts.',
     ),
-    _or_not_run(tables.benchmark(found, benchmark), 'Table of losses')
+    markup.or_not_run(tables.benchmark(found, benchmark), 'Table of losses')
     + (f'<p class="faint">Over {measured}.</p>' if measured else '')
     + '<p class="faint">In nats. Per character, models with different '
     'vocabularies can be compared; per token, they cannot.</p>',
@@ -339,11 +323,11 @@ def _function_calls(
     '<p>Greedy completions, judged by the checker of the Berkeley '
     'Function-Calling Leaderboard. Small categories have wide intervals: '
     'read them before the bars.</p>'
-    + _pair(
-      _figure(drawings, 'bfcl', 'Share of calls judged right.'),
-      _or_not_run(tables.bfcl(found), 'Table of categories')
-      + _details('The columns of its table', tables.bfcl_columns(found))
-      + _details('Why calls were wrong', tables.bfcl_errors(found)),
+    + markup.pair(
+      markup.figure(drawings, 'bfcl', 'Share of calls judged right.'),
+      markup.or_not_run(tables.bfcl(found), 'Table of categories')
+      + markup.details('The columns of its table', tables.bfcl_columns(found))
+      + markup.details('Why calls were wrong', tables.bfcl_errors(found)),
     )
   )
 
@@ -352,8 +336,8 @@ def _training(
   found: results.Results, drawings: dict[str, plots.Drawing]
 ) -> str:
   return (
-    _pair(
-      _figure(
+    markup.pair(
+      markup.figure(
         drawings,
         'training_loss',
         'The loss that is minimised, against the tokens of all stages. Stages '
@@ -361,9 +345,9 @@ def _training(
       ),
       tables.training(found),
     )
-    + _details('Speed and memory', tables.speed(found))
+    + markup.details('Speed and memory', tables.speed(found))
     + '<h3>By source</h3>'
-    + _figure(
+    + markup.figure(
       drawings,
       'loss_by_source',
       'Every row of tokens comes from one source, so the loss of a source '
@@ -371,7 +355,7 @@ def _training(
       'wide',
     )
     + '<h3>By role</h3>'
-    + _figure(
+    + markup.figure(
       drawings,
       'loss_by_role',
       'The role of the token to predict.',
@@ -380,77 +364,14 @@ def _training(
   )
 
 
-def _corpus(found: results.Results, drawings: dict[str, plots.Drawing]) -> str:
-  return (
-    '<p>Tokens are counted in the cached rows, documents where the corpus '
-    'was written.</p>'
-    + _pair(
-      _figure(drawings, 'tokens_by_kind', 'Training split, by kind of text.'),
-      _figure(
-        drawings,
-        'tokens_by_source',
-        'Training split, by source, in the colour of its kind.',
-      ),
-    )
-    + _or_not_run(tables.corpus(found), 'Cache')
-    + '<h3>Documents</h3>'
-    + _or_not_run(tables.composition(found), 'Composition')
-  )
-
-
-def _drops(found: results.Results) -> str:
-  return (
-    '<p>Every document that a step took in either leaves it or is counted '
-    'under a reason.</p>'
-    + _or_not_run(tables.drops(found), 'Drop table')
-    + _details('By source', tables.drops_by_source(found))
-    + _details('Examples', tables.drop_examples(found))
-  )
-
-
-def _classifier(found: results.Results) -> str:
-  classifier = found.classifier
-  if classifier is None:
-    return _not_run('Classifier')
-  learned = ' and '.join(
-    f'{n:,} {label}' for label, n in classifier['training_documents'].items()
-  )
-  labels = [f'{name} ({label})' for name, label in classifier['labels'].items()]
-  return (
-    '<p>The filter that tells text about tools from general text. Its labels '
-    "are given by a document's source, the paper's by an annotating model: "
-    "ours is the easier task, and the paper's column an orientation only.</p>"
-    + (tables.classifier(found) or '')
-    + f'<p>Learned from {learned} documents and measured on '
-    f'{classifier["test"]["documents"]:,} others. A document of '
-    f'{html.escape(", ".join(classifier["filtered"]) or "no source")} stays '
-    f'from a score of {classifier["threshold"]:.4f} on.</p>'
-    + _details(
-      'Sources that it learns from',
-      f'<p>{html.escape(", ".join(labels))}</p>',
-    )
-  )
-
-
-def _decontamination(found: results.Results) -> str:
-  if found.decontamination is None:
-    return _not_run('Decontamination')
-  return (
-    f'<p>A document is dropped when it shares a run of '
-    f'{found.decontamination["ngram"]} words with a benchmark, or holds the '
-    'whole of a shorter string. Strings too short to mean anything are not '
-    'looked for.</p>' + (tables.decontamination(found) or '')
-  )
-
-
 def _time(found: results.Results, drawings: dict[str, plots.Drawing]) -> str:
-  return _pair(
-    _figure(
+  return markup.pair(
+    markup.figure(
       drawings,
       'seconds',
       'Wall-clock seconds of the walk that built each artefact.',
     ),
-    _or_not_run(tables.road(found), 'Times'),
+    markup.or_not_run(tables.road(found), 'Times'),
   )
 
 
@@ -467,25 +388,16 @@ def _again(found: results.Results, software: dict[str, str | None]) -> str:
     (
       f'<pre>{html.escape(chr(10).join(commands))}</pre>'
       if found.road
-      else _not_run('`hephaestus run`, which keeps the commands')
+      else markup.not_run('`hephaestus run`, which keeps the commands')
     )
     + '<h3>Software that drew this page</h3>'
     + tables.table(['', 'version'], list(software.items()))
     + '<h3>Configuration, every value resolved</h3>'
     + (
       ''.join(
-        _details(name, f'<pre>{html.escape(config)}</pre>')
+        markup.details(name, f'<pre>{html.escape(config)}</pre>')
         for name, config in found.configs.items()
       )
-      or _not_run('Commands that keep their configuration')
+      or markup.not_run('Commands that keep their configuration')
     )
-  )
-
-
-def _details(title: str, content: str | None) -> str:
-  """A part that is folded away; nothing if there is no content."""
-  if content is None:
-    return ''
-  return (
-    f'<details>\n<summary>{html.escape(title)}</summary>\n{content}\n</details>'
   )

@@ -7,6 +7,7 @@ empty; a file that is there and can't be read is the user's to mend.
 import dataclasses
 import json
 import pathlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -80,6 +81,8 @@ class Results:
   composition: list[dict[str, Any]] | None
   classifier: dict[str, Any] | None
   decontamination: dict[str, Any] | None
+  examples: dict[str, dict[str, Any]] | None
+  embedding_map: dict[str, Any] | None
   caches: tuple[dict[str, Any], ...]
   road: list[dict[str, Any]] | None
   configs: dict[str, str]
@@ -109,6 +112,8 @@ def read(run_dir: str, runs: Sequence[str], stages: Sequence[str]) -> Results:
     # Written empty where the build was told to leave the classifier out.
     classifier=_json(corpus / 'classifier.json') or None,
     decontamination=_json(corpus / 'decontamination.json'),
+    examples=_json(corpus / 'examples.json'),
+    embedding_map=_json(root / 'retrieve' / 'embedding_map.json'),
     caches=tuple(
       _json(path) for path in sorted(root.glob('cache/tasks/*/*/cache.json'))
     ),
@@ -242,10 +247,36 @@ def tokens_by_task(results: Results) -> dict[str, int] | None:
   return dict(tokens.most_common()) or None
 
 
-def main_kind(cache: dict[str, Any]) -> str:
-  """The kind that most tokens of a cached Task have; '' if it has none."""
-  kinds: dict[str, int] = cache['tokens_by_kind']
-  return max(sorted(kinds), key=lambda kind: kinds[kind], default='')
+def tokens_by_source(results: Results) -> dict[str, int] | None:
+  """Cached training tokens by source, the most first: {'books': 900}."""
+  tokens = tokens_by_task(results)
+  if tokens is None:
+    return None
+  sums: Counter[str] = Counter()
+  for task, n in tokens.items():
+    sums[source_of(task)] += n
+  return dict(sums.most_common())
+
+
+def source_of(task: str) -> str:
+  """The source that a Task is named after, without the Task's version.
+
+  >>> source_of('books_v1')
+  'books'
+  """
+  return re.sub(r'_v\d+$', '', task)
+
+
+def kind_of_tasks(results: Results) -> dict[str, str]:
+  """The kind that most tokens of each cached Task have; '' if it has none."""
+  tokens: dict[str, Counter[str]] = {}
+  for cache in results.caches:
+    sums = tokens.setdefault(cache['task'], Counter())
+    sums.update(cache['tokens_by_kind'])
+  return {
+    task: max(sorted(sums), key=sums.__getitem__, default='')
+    for task, sums in tokens.items()
+  }
 
 
 def drops_by_step(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def corpus(found: results.Results) -> str | None:
     return None
   splits = list(dict.fromkeys(cache['split'] for cache in found.caches))
   splits.sort(key=lambda split: split != results.TRAIN_SPLIT)
-  tasks = {c['task']: results.main_kind(c) for c in found.caches}
+  tasks = results.kind_of_tasks(found)
   by_place = {(c['task'], c['split']): c for c in found.caches}
   rows = []
   for task, kind in tasks.items():
@@ -176,20 +176,58 @@ def decontamination(found: results.Results) -> str | None:
   """What was looked for in the corpus, and what was found."""
   if found.decontamination is None:
     return None
-  rows = []
-  for name, account in found.decontamination['benchmarks'].items():
-    counts = [
-      account[key]
-      for key in ('strings', 'short_strings', 'ngrams', 'documents')
-    ]
-    document, ngram = account.get('example', ('', ''))
-    rows.append([name, *counts, document, _beginning(ngram)])
+  keys = ('strings', 'short_strings', 'form_ngrams', 'ngrams', 'documents')
+  rows = [
+    [name, *(account.get(key) for key in keys)]
+    for name, account in found.decontamination['benchmarks'].items()
+  ]
   return table(
     [
-      *('benchmark', 'strings', 'too short', 'n-grams', 'documents dropped'),
-      *('one of them', 'what it shares'),
+      *('benchmark', 'strings', 'too short', 'n-grams of its form'),
+      *('n-grams looked for', 'documents dropped'),
     ],
     rows,
+  )
+
+
+def cuts(hits: Sequence[Mapping[str, str]]) -> str | None:
+  """Which document shares what with which benchmark."""
+  rows = [
+    [hit['id'], hit['benchmark'], _beginning(hit['ngram'])] for hit in hits
+  ]
+  return (
+    table(['document', 'benchmark', 'what they share'], rows) if rows else None
+  )
+
+
+def ngrams(rows: Sequence[Mapping[str, Any]]) -> str:
+  """N-grams with their counts by label, their weights and scores."""
+  return table(
+    ['n-gram', 'agent', 'general', 'weight', 'score'],
+    [
+      [
+        Markup(f'<code>{html.escape(row["ngram"])}</code>'),
+        *(row[key] for key in ('agent', 'general', 'weight', 'score')),
+      ]
+      for row in rows
+    ],
+  )
+
+
+def documents(rows: Sequence[Mapping[str, Any]]) -> str | None:
+  """Documents with the classifier's score and how they begin."""
+  if not rows:
+    return None
+  said = [
+    row['label'] if 'label' in row else ('kept' if row['kept'] else 'dropped')
+    for row in rows
+  ]
+  return table(
+    ['score', 'label or fate', 'document', 'how it begins'],
+    [
+      [row['score'], word, row['id'], _beginning(row['text'])]
+      for word, row in zip(said, rows, strict=True)
+    ],
   )
 
 

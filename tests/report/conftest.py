@@ -120,6 +120,54 @@ def write_run(folder: pathlib.Path) -> None:
         'documents': 2_000,
       },
       'threshold': 0.41,
+      'labels_file': None,
+      'labelled_documents': 0,
+      'held_out_by': 'group',
+      'counted_in': 'characters',
+      'scored': 1_000_000,
+      'kept': 400_500,
+      'ngrams': {
+        label: [
+          {
+            'ngram': ngram,
+            'agent': 120 if label == 'agent' else 3,
+            'general': 4 if label == 'agent' else 96,
+            'weight': 2.25,
+            'score': 0.97 if label == 'agent' else 0.02,
+          }
+          for ngram in ngrams
+        ]
+        for label, ngrams in (
+          ('agent', ('<required>', 'the request', 'aws cli')),
+          ('general', ('he said', 'o lord')),
+        )
+      },
+      'mistakes': [
+        {
+          'id': 'books/macbeth/7',
+          'label': 'general',
+          'score': 0.9,
+          'text': 'call it <again>',
+        }
+      ],
+      'nearest': [
+        {'id': 'news/a/1', 'score': 0.4101, 'kept': True, 'text': 'a tool'},
+        {'id': 'news/a/2', 'score': 0.4099, 'kept': False, 'text': 'a tale'},
+      ],
+    },
+  )
+  _json(folder / 'corpus/examples.json', EXAMPLES)
+  _json(
+    folder / 'retrieve/embedding_map.json',
+    {
+      'points': [
+        [round(x + 0.1 * i, 3), round(x * x - 0.2 * i, 3), group]
+        for i, group in enumerate(('seed', 'retrieved', 'general'))
+        for x in (-1.5, 0.25, 2.0)
+      ],
+      'sources': ['service_docs'] * 9,
+      'perplexity': 2.0,
+      'seed': 0,
     },
   )
   _json(
@@ -131,16 +179,27 @@ def write_run(folder: pathlib.Path) -> None:
           'strings': 400,
           'ngrams': 3_712,
           'short_strings': 11,
+          'form_ngrams': 5,
           'documents': 2,
-          'example': ['command_docs/s3/cp', 'copy every object of the bucket'],
         },
         'heldout_requests': {
           'strings': 900,
           'ngrams': 8_020,
           'short_strings': 40,
+          'form_ngrams': 0,
           'documents': 0,
         },
       },
+      'not_checked': ['hotpotqa', 'mmlu'],
+      'unknown_folders': [],
+      'cut': [
+        {
+          'id': f'command_docs/s3/{name}',
+          'benchmark': 'data/simple',
+          'ngram': 'copy every object of the bucket',
+        }
+        for name in ('cp', 'mv')
+      ],
     },
   )
   for task, (kind, tokens) in TASKS.items():
@@ -171,6 +230,35 @@ def write_run(folder: pathlib.Path) -> None:
   (folder / 'corpus/config.gin').write_text("build.build.seed = 0 # <'&'>\n")
 
 
+EXAMPLES = {
+  'service_docs': {
+    'id': 'service_docs/s3/ListBuckets',
+    'source': 'service_docs',
+    'kind': 'documentation',
+    'licence': 'Apache-2.0',
+    'url': '',
+    'roles': ['documentation'],
+    'texts': ['# ListBuckets\n\nReturns <all> buckets.\n' + 'line\n' * 40],
+  },
+  'command_docs': {
+    'id': 'command_docs/s3/ls',
+    'source': 'command_docs',
+    'kind': 'documentation',
+    'licence': 'Apache-2.0',
+    'url': '',
+    'roles': ['documentation'],
+    'texts': ['Not shown: of the same kind and format.'],
+  },
+  'shell_sessions': {
+    'id': 'shell_sessions/s3/ls',
+    'source': 'shell_sessions',
+    'kind': 'trajectory',
+    'licence': 'MIT',
+    'url': '',
+    'roles': ['user', 'action', 'observation', 'answer'],
+    'texts': ['List them.', 'aws s3 ls', 'x' * 2_000, 'Done.'],
+  },
+}
 BFCL = {
   'forge': {
     'simple': {

@@ -18,6 +18,8 @@ SECTIONS = (
   'Function calls',
   'Training',
   'Corpus',
+  'Sources',
+  'Formats',
   'What was dropped',
   'Classifier',
   'Decontamination',
@@ -135,6 +137,39 @@ def test_what_was_said_in_files_is_shown_and_escaped(
   assert 'Over 812 examples, 20,311 tokens.' in text
 
 
+def test_a_document_of_each_kind_and_format_is_shown_and_cut(
+  report: pathlib.Path,
+) -> None:
+  text = (report / 'index.html').read_text()
+  assert 'documentation: Plain Text' in text
+  assert 'trajectory: Dialog' in text
+  assert 'Returns &lt;all&gt; buckets.\nline\n' in text
+  assert 'Not shown' not in text
+  assert 'x' * 400 + ' …' in text and 'x' * 401 not in text
+  assert '<b>answer</b>\nDone.</pre>' in text
+  assert text.count('\nline\n') >= 5 and 'line …</pre>' in text
+
+
+def test_the_filter_tells_its_words_its_edge_and_its_mistakes(
+  report: pathlib.Path,
+) -> None:
+  text = (report / 'index.html').read_text()
+  assert '<code>&lt;required&gt;</code>' in text
+  assert '400,500 of 1,000,000 characters (40.0&nbsp;%)' in text
+  assert 'of services, packages and books that it never saw' in text
+  assert 'call it &lt;again&gt;' in text
+  assert '<td>kept</td><td>news/a/1</td>' in text
+
+
+def test_what_was_cut_and_what_nobody_looked_for_is_told(
+  report: pathlib.Path,
+) -> None:
+  text = (report / 'index.html').read_text()
+  assert 'Not checked, for want of their files: hotpotqa, mmlu.' in text
+  assert '2 of 2 overlaps' in text
+  assert '<td>command_docs/s3/mv</td><td>data/simple</td>' in text
+
+
 def test_the_same_run_makes_the_same_bytes(report: pathlib.Path) -> None:
   first = {path.name: path.read_bytes() for path in report.iterdir()}
   write(report.parent)
@@ -143,6 +178,8 @@ def test_the_same_run_makes_the_same_bytes(report: pathlib.Path) -> None:
   assert sorted(name for name in first if name.endswith('.png')) == [
     'benchmark_loss.png',
     'bfcl.png',
+    'embedding_map.png',
+    'kinds_and_sources.png',
     'loss_by_role.png',
     'loss_by_source.png',
     'seconds.png',
@@ -160,6 +197,7 @@ def test_the_same_run_makes_the_same_bytes(report: pathlib.Path) -> None:
     ('corpus/drops.json', 'Drop table: not run.'),
     ('corpus/classifier.json', 'Classifier: not run.'),
     ('corpus/decontamination.json', 'Decontamination: not run.'),
+    ('corpus/examples.json', 'Examples: not run.'),
     ('control/stage3', '<td>stage3</td><td class="number">–</td>'),
     ('road.json', 'Times: not run.'),
   ],
@@ -175,7 +213,7 @@ def test_what_is_missing_is_called_not_run_at_its_place(
 def test_a_run_with_a_corpus_alone_has_a_page(
   run_dir: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-  for part in ('cache', 'forge', 'control', 'road.json'):
+  for part in ('cache', 'forge', 'control', 'road.json', 'retrieve'):
     _remove(run_dir / part)
   result = write(run_dir)
   summary = json.loads(pathlib.Path(result['summary']).read_text())
@@ -189,6 +227,7 @@ def test_a_run_with_a_corpus_alone_has_a_page(
   text = pathlib.Path(result['page']).read_text()
   assert read(text).headings == list(SECTIONS)
   assert 'Benchmark loss: not run.' in text
+  assert 'Embedding map: not run.' in text
   missing = [
     'cache',
     *('forge/stage1', 'forge/stage2', 'forge/stage3', 'forge/evaluation'),

@@ -39,6 +39,8 @@ def test_a_step_that_loses_documents_stands_out(tmp_path: pathlib.Path) -> None:
     composition=None,
     classifier=None,
     decontamination=None,
+    examples=None,
+    embedding_map=None,
     caches=(),
     road=None,
     configs={},
