@@ -52,8 +52,13 @@ def fingerprint(inputs: Any) -> str:
 
 def file_fingerprint(path: pathlib.Path) -> str:
   """Sixteen hex digits of a file's content."""
+  return sha256(path)[:16]
+
+
+def sha256(path: pathlib.Path) -> str:
+  """All 64 hex digits of a file's SHA-256."""
   with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def reusable(folder: pathlib.Path, inputs: Mapping[str, Any]) -> bool:

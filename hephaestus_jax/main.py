@@ -18,7 +18,7 @@ from typing import Any
 
 import gin
 
-from hephaestus_jax import artefacts, configuration, errors
+from hephaestus_jax import artefacts, configuration, errors, quiet
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DRY_RUN = 'dry_run'
@@ -39,10 +39,35 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/run.gin',
     'walk the whole road: every command below, in order',
   ),
+  'crawl': Command(
+    'hephaestus_jax.corpus.crawl.crawl.crawl',
+    'gin/stages/crawl.gin',
+    'seed addresses -> pages of documentation, three levels deep',
+  ),
   'corpus': Command(
     'hephaestus_jax.corpus.build.build',
     'gin/stages/corpus.gin',
     'raw sources -> filtered Documents (TFDS)',
+  ),
+  'synthesise': Command(
+    'hephaestus_jax.corpus.synthesise.synthesise.synthesise',
+    'gin/stages/synthesise.gin',
+    'code -> API documentation, by a language model',
+  ),
+  'annotate': Command(
+    'hephaestus_jax.corpus.synthesise.annotate.annotate',
+    'gin/stages/annotate.gin',
+    'Documents -> labels for the filter, by a language model',
+  ),
+  'retrieve': Command(
+    'hephaestus_jax.corpus.retrieve.retrieve.retrieve',
+    'gin/stages/retrieve.gin',
+    'seed Documents x web text -> the web text near them',
+  ),
+  'simulate': Command(
+    'hephaestus_jax.corpus.simulate.simulate.simulate',
+    'gin/stages/simulate.gin',
+    'agents in text environments -> trajectories',
   ),
   'cache': Command(
     'hephaestus_jax.cache.cache',
@@ -92,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser(
       name,
       help=command.help,
-      description=f'{command.help} ({command.function}).',
+      description=f'{command.help}\n({command.function})',
       epilog=_macro_table(command),
       formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -115,7 +140,54 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
       '--shared_overrides', action='store_true', help=argparse.SUPPRESS
     )
+    if name == 'corpus':
+      _add_catalogue_options(sub)
   return parser
+
+
+def _add_catalogue_options(corpus: argparse.ArgumentParser) -> None:
+  """What `hephaestus corpus` does without a run."""
+  instead = corpus.add_argument_group('instead of a run')
+  instead.add_argument(
+    '--list', action='store_true', help='show the catalogue of sources'
+  )
+  instead.add_argument(
+    '--convert',
+    nargs=2,
+    metavar=('SOURCE', 'PATH'),
+    help="convert one source's file or folder to Documents",
+  )
+  instead.add_argument(
+    '--out', metavar='DIR', help='where --convert writes them, and drops.json'
+  )
+
+
+def _from_catalogue(
+  options: argparse.Namespace, overrides: Sequence[str]
+) -> dict[str, Any] | None:
+  """The result of `corpus --list` or `--convert`; None for a run.
+
+  Raises:
+    errors.UserError: the options don't go together.
+  """
+  if options.command != 'corpus':
+    return None
+  if not (options.list or options.convert):
+    if options.out:
+      raise errors.UserError('--out is for --convert SOURCE PATH.')
+    return None
+  of_a_run = [options.run_file, *options.gin_file, *overrides]
+  if any(of_a_run) or options.dry_run or (options.list and options.convert):
+    raise errors.UserError(
+      '--list and --convert stand alone: leave out what is for a run.'
+    )
+  if options.list:
+    listing = importlib.import_module('hephaestus_jax.corpus.listing')
+    return dict(listing.show())
+  if not options.out:
+    raise errors.UserError('--convert needs --out DIR, a folder to write.')
+  convert = importlib.import_module('hephaestus_jax.corpus.convert')
+  return dict(convert.convert(*options.convert, options.out))
 
 
 def _split_overrides(
@@ -173,43 +245,51 @@ def execute(arguments: Sequence[str]) -> dict[str, Any]:
   """
   overrides, rest = _split_overrides(arguments)
   options = _parser().parse_args(rest)
+  # A person reads tables on stdout; a machine reads one JSON value there.
+  there = sys.stderr if options.json else sys.stdout
+  with contextlib.redirect_stdout(there):
+    result = _from_catalogue(options, overrides)
+    if result is None:
+      result = _execute(options, overrides)
+  if options.json:
+    print(json.dumps(result, indent=2, sort_keys=True))
+  return result
+
+
+def _execute(
+  options: argparse.Namespace, overrides: Sequence[str]
+) -> dict[str, Any]:
+  """Runs the function that a run file configures."""
   files = [f for f in (options.run_file, *options.gin_file) if f]
   if not files:
     raise errors.UserError(
       f'hephaestus {options.command} needs a run file, such as '
       'gin/runs/demo.gin.'
     )
-  text = _configure(options.command, files, overrides, options.shared_overrides)
   module, _, function = COMMANDS[options.command].function.rpartition('.')
-  configured = gin.get_configurable(
-    getattr(importlib.import_module(module), function)
-  )
+  with quiet.start_up():
+    text = _configure(
+      options.command, files, overrides, options.shared_overrides
+    )
+    loaded = importlib.import_module(module)
+  configured = gin.get_configurable(getattr(loaded, function))
   keywords: dict[str, Any] = {}
   if options.command == 'run':
     keywords['overrides'] = [f'--gin.{override}' for override in overrides]
   if options.command in ('run', 'train'):
     keywords[DRY_RUN] = options.dry_run
-  # A person reads tables on stdout; a machine reads one JSON value there.
-  there = sys.stderr if options.json else sys.stdout
-  with contextlib.redirect_stdout(there):
-    if options.dry_run:
-      table = configuration.resolved(text)
-      _print_origins(table)
-      result: dict[str, Any] = {'configuration': table}
-      if DRY_RUN in keywords:
-        result |= configured(**keywords)
-    else:
-      with artefacts.configured_by(configuration.as_gin(text)):
-        result = configured(**keywords)
-  if options.json:
-    print(json.dumps(result, indent=2, sort_keys=True))
-  return result
+  if options.dry_run:
+    table = configuration.resolved(text)
+    _print_origins(table)
+    result: dict[str, Any] = {'configuration': table}
+    return result | (configured(**keywords) if DRY_RUN in keywords else {})
+  with artefacts.configured_by(configuration.as_gin(text)):
+    return dict(configured(**keywords))
 
 
 def main() -> None:
   """The console script: a user's mistake is one message and exit code 2."""
-  # TensorFlow reads files here and never computes: nobody misses its GPU.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # and it stays quiet
   try:
     execute(sys.argv[1:])
   except errors.UserError as error:

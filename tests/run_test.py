@@ -46,3 +46,32 @@ def test_a_step_ends_with_the_walk(tmp_path):
       return
     time.sleep(0.05)
   raise AssertionError(f'step {started[0]} outlived its walk')
+
+
+def test_sigterm_reaches_the_step_and_waits_for_what_it_saves(tmp_path):
+  step = tmp_path / 'step'
+  step.write_text(
+    '#!/bin/sh\n'
+    f'trap "sleep 0.3; echo saved > {tmp_path}/saved; exit 143" TERM\n'
+    f'echo > {tmp_path}/started\n'
+    'while :; do sleep 0.05; done\n'
+  )
+  step.chmod(0o755)
+  walk = subprocess.Popen(
+    [
+      *(sys.executable, '-c'),
+      'import sys\n'
+      'from hephaestus_jax import run\n'
+      f'sys.executable = {str(step)!r}\n'
+      f'run.run(road=["train x.gin"], run_dir={str(tmp_path)!r})',
+    ],
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  while not (tmp_path / 'started').exists():
+    time.sleep(0.05)
+  walk.terminate()
+  _, said = walk.communicate(timeout=30)
+  assert (tmp_path / 'saved').exists()
+  assert walk.returncode == 143
+  assert 'stopped by SIGTERM in `hephaestus train x.gin`' in said

@@ -11,15 +11,16 @@ from data_tasks import (
   sources,
 )
 from hephaestus_jax.corpus import catalogue, document
+from hephaestus_jax.corpus.catalogue import packages
 
 STAGES = (*mixtures.RATES, 'instruction_v1')
-KIND_OF = {sources.task_name(s.name): s.kind for s in catalogue.SOURCES}
+KIND_OF = {sources.task_name(s.name): s.kind for s in packages.SOURCES}
 
 
 @pytest.fixture
 def sized(monkeypatch):
   """Sources of sizes that we chose: 1000, 2000, 3000, ... bytes."""
-  sizes = {s.name: 1000 * (i + 1) for i, s in enumerate(catalogue.SOURCES)}
+  sizes = {s.name: 1000 * (i + 1) for i, s in enumerate(packages.SOURCES)}
   monkeypatch.setattr(
     sources.CorpusSource,
     'num_bytes',
@@ -48,7 +49,7 @@ def test_kinds_have_the_shares_of_the_table(sized, name):
 
 def test_within_a_kind_shares_follow_size(sized):
   found = shares('forge_stage1_v1')
-  texts = [s.name for s in catalogue.SOURCES if s.kind == 'text']
+  texts = [s.name for s in packages.SOURCES if s.kind == 'text']
   ratio = [found[sources.task_name(name)] / sized[name] for name in texts]
   assert ratio == pytest.approx([ratio[0]] * len(ratio))
 
@@ -64,7 +65,7 @@ def test_the_control_sees_no_agent_data():
   assert {KIND_OF[task.name] for task in tasks} == {'text', 'code'}
 
 
-def test_every_source_of_the_catalogue_is_in_some_stage():
+def test_every_source_of_registry_packages_is_in_some_stage():
   used = {
     task.name
     for name in STAGES
