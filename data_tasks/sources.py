@@ -14,7 +14,8 @@ import tensorflow_datasets as tfds
 
 from data_tasks import preprocessors, vocabularies
 from hephaestus_jax import errors
-from hephaestus_jax.corpus import catalogue
+from hephaestus_jax.corpus import catalogue, source
+from hephaestus_jax.corpus.catalogue import packages
 
 SPLITS = ('train', 'validation')
 
@@ -117,23 +118,23 @@ def task_name(source: str) -> str:
   return f'{source}_v1'
 
 
-def add_task(source: catalogue.Source) -> None:
+def add_task(of: source.Source) -> None:
   """Registers the Task of one source."""
   seqio.TaskRegistry.add(
-    task_name(source.name),
-    source=CorpusSource([source.name], SPLITS),
+    task_name(of.name),
+    source=CorpusSource([of.name], SPLITS),
     preprocessors=[preprocessors.tokenize_documents],
     output_features=vocabularies.OUTPUT_FEATURES,
   )
 
 
 def tasks_of(kind: str) -> list[str]:
-  """Names of the Tasks of one kind, in the catalogue's order."""
-  return [
-    task_name(source.name)
-    for source in catalogue.SOURCES
-    if source.kind == kind
-  ]
+  """Names of the Tasks of one kind that registry packages give, in order.
+
+  Those are the sources that every machine can build. A mixture of other data
+  sets names their Tasks.
+  """
+  return [task_name(of.name) for of in packages.SOURCES if of.kind == kind]
 
 
 def corpus_bytes(task: seqio.Task) -> int:
