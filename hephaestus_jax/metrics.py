@@ -100,7 +100,7 @@ def means(
   by role covers every token, whatever its weight in training.
 
   Args:
-    window: what `train.train_step` gave, a dict for each step.
+    window: what `update.train_step` gave, a dict for each step.
     sources: names of the axis S.
   """
 

@@ -1,9 +1,8 @@
 """Training: stage after stage, each from the parameters of the one before.
 
-`train_step` is a pure function of a state and a batch; `lower_step` puts jit,
-shardings and donation around it; `_run` is the loop. Batches are a function of
-the step, so a run that was killed and started again sees the same ones, and on
-the same machine it ends in the same bits.
+What a step computes stands in update.py; here is the loop around it. Batches
+are a function of the step, so a run that was killed and started again sees the
+same ones, and on the same machine it ends in the same bits.
 """
 
 import contextlib
@@ -18,10 +17,9 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 import tqdm
 from jax.experimental.compilation_cache import compilation_cache as jit_cache
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from hephaestus_jax import (
   artefacts,
@@ -29,12 +27,11 @@ from hephaestus_jax import (
   data,
   description,
   errors,
-  losses,
   metrics,
   partitioning,
+  update,
 )
 from hephaestus_jax import model as transformer
-from hephaestus_jax.corpus import document
 
 OPTIMIZER = 'optimizer'
 # The exit code of a process that SIGTERM ended: 128 + 15.
@@ -50,63 +47,6 @@ COMPUTATION = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Stage:
-  """What is trained on, how long, and how.
-
-  Attributes:
-    name: the stage's folder in the model's.
-    mixture: of the cache.
-    steps: updates.
-    batch_size: rows of an update, over all devices.
-    optimizer: fresh at the start of the stage; its state has a `learning_rate`
-      (see `optimizer.descend`).
-    role_weights: the weight of predicting a token, by its role; roles that
-      are not named weigh nothing. None: every token weighs 1 (the paper's
-      stages I and II).
-    z_loss: the weight of the squared log of the softmax's denominator.
-    microbatches: parts that a batch is cut into, one after the other through
-      the device's memory. The update is that of the whole batch.
-    loss_chunks: see `losses.token_losses`.
-  """
-
-  name: str
-  mixture: str
-  steps: int
-  batch_size: int
-  optimizer: optax.GradientTransformation
-  role_weights: Mapping[str, float] | None = None
-  z_loss: float = 0.0
-  microbatches: int = 1
-  loss_chunks: int = 1
-
-  def __post_init__(self) -> None:
-    for name in ('steps', 'batch_size', 'microbatches', 'loss_chunks'):
-      if getattr(self, name) < 1:
-        raise errors.UserError(
-          f'train.Stage.{name} = {getattr(self, name)} of {self.name!r} is '
-          'below 1.'
-        )
-    if self.batch_size % self.microbatches:
-      raise errors.UserError(
-        f'train.Stage.batch_size = {self.batch_size} of {self.name!r} is no '
-        f'multiple of microbatches = {self.microbatches}.'
-      )
-    unknown = sorted(set(self.role_weights or ()) - set(document.ROLES))
-    if unknown:
-      raise errors.UserError(
-        f'train.Stage.role_weights of {self.name!r} names {unknown[0]!r}; the '
-        f'roles are {", ".join(document.ROLES)}.'
-      )
-
-  @property
-  def weights_R(self) -> tuple[float, ...]:
-    """`role_weights` in the order of document.ROLES."""
-    if self.role_weights is None:
-      return (1.0,) * len(document.ROLES)
-    return tuple(self.role_weights.get(role, 0.0) for role in document.ROLES)
-
-
 class Evaluator(Protocol):
   """Something to measure on the way."""
 
@@ -118,186 +58,10 @@ class Evaluator(Protocol):
     """Values by name, such as {'nll_per_token': 2.5}."""
 
 
-class TrainState(NamedTuple):
-  """All that a step changes."""
-
-  step: Any  # updates so far, an int32 array (or its shape)
-  params: Any
-  opt_state: Any
-
-
-def train_step(
-  state: TrainState,
-  batch: Mapping[str, jax.Array],
-  *,
-  config: transformer.Config,
-  stage: Stage,
-  num_sources: int,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-  """One update.
-
-  Args:
-    state: before.
-    batch: tokens_BL, segment_ids_BL, positions_BL, roles_BL, source_B.
-    config: the network.
-    stage: its optimizer and loss.
-    num_sources: above every value of source_B.
-
-  Returns:
-    The state after, and the sums that `metrics.means` reads: of the loss
-    (nll, weight, z), by source (nll_S, weight_S) and by role (nll_R,
-    tokens_R); gradient_norm, update_norm, parameter_norm, learning_rate.
-  """
-
-  def loss(
-    params: dict[str, Any], rows: Mapping[str, jax.Array]
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    hidden_BLD = transformer.forward(
-      config,
-      params,
-      rows['tokens_BL'],
-      rows['segment_ids_BL'],
-      rows['positions_BL'],
-    )
-    sums = losses.next_token_loss(
-      functools.partial(transformer.unembed, config, params),
-      hidden_BLD,
-      tokens_BL=rows['tokens_BL'],
-      segment_ids_BL=rows['segment_ids_BL'],
-      roles_BL=rows['roles_BL'],
-      source_B=rows['source_B'],
-      role_weights_R=jnp.asarray(stage.weights_R, jnp.float32),
-      num_sources=num_sources,
-      num_chunks=stage.loss_chunks,
-    )
-    by_row = ('nll_B', 'weight_B')
-    fields = (field.name for field in dataclasses.fields(sums))
-    kept = {name: getattr(sums, name) for name in fields if name not in by_row}
-    return sums.total(stage.z_loss), kept
-
-  gradient_of = jax.grad(loss, has_aux=True)
-  if stage.microbatches == 1:
-    gradient, sums = gradient_of(state.params, batch)
-  else:
-    parts = _cut(batch, stage.microbatches)
-    first = jax.tree.map(lambda x: x[0], parts)
-    zeros = jax.tree.map(
-      lambda shape: jnp.zeros(shape.shape, jnp.float32),
-      jax.eval_shape(gradient_of, state.params, first),
-    )
-
-    def accumulate(total: Any, part: Any) -> tuple[Any, None]:
-      return jax.tree.map(jnp.add, total, gradient_of(state.params, part)), None
-
-    (gradient, sums), _ = jax.lax.scan(accumulate, zeros, parts)
-  # Once, by the weight of the whole batch: microbatches and hosts with few
-  # trained tokens must not count as much as full ones. A batch that has none
-  # has a gradient of zero.
-  share = 1.0 / jnp.where(sums['weight'] > 0, sums['weight'], 1.0)
-  gradient = jax.tree.map(lambda g: g * share.astype(g.dtype), gradient)
-  updates, opt_state = stage.optimizer.update(
-    gradient, state.opt_state, state.params
-  )
-  params = optax.apply_updates(state.params, updates)
-  norms = {
-    'gradient_norm': optax.tree.norm(gradient),
-    'update_norm': optax.tree.norm(updates),
-    'parameter_norm': optax.tree.norm(params),
-    'learning_rate': optax.tree.get(opt_state, 'learning_rate'),
-  }
-  return TrainState(state.step + 1, params, opt_state), sums | norms
-
-
-def _cut(batch: Mapping[str, jax.Array], parts: int) -> dict[str, jax.Array]:
-  """[B, ...] -> [parts, B / parts, ...], each row on the device it is on."""
-
-  def cut(x: jax.Array) -> jax.Array:
-    # Every parts-th row, and not neighbours: those are on one device.
-    x = jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
-    return partitioning.constrain(x, None, *('batch', 'length')[: x.ndim - 1])
-
-  return {name: cut(x) for name, x in batch.items()}
-
-
-def state_shapes(
-  config: transformer.Config,
-  optimizer: optax.GradientTransformation,
-  mesh: Mesh,
-) -> TrainState:
-  """The state as shapes that know their place on the mesh.
-
-  The moments of a parameter lie where the parameter does.
-  """
-  everywhere = NamedSharding(mesh, PartitionSpec())
-  params = transformer.abstract(config)
-  params = jax.tree.map(
-    _placed,
-    params,
-    partitioning.shardings(mesh, transformer.logical_axes(config), params),
-  )
-  opt_state = optax.tree.map_params(
-    optimizer,
-    lambda shape, param: _placed(shape, param.sharding),
-    jax.eval_shape(optimizer.init, params),
-    params,
-    transform_non_params=lambda shape: _placed(shape, everywhere),
-  )
-  step = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
-  return TrainState(step, params, opt_state)
-
-
-def batch_shapes(
-  batch_size: int, sequence_length: int, mesh: Mesh
-) -> dict[str, jax.ShapeDtypeStruct]:
-  """What `train_step` reads of a batch, as shapes that know their place."""
-
-  def shape(*sizes: int) -> jax.ShapeDtypeStruct:
-    spec = partitioning.spec(*('batch', 'length')[: len(sizes)])
-    sharding = NamedSharding(mesh, spec)
-    return jax.ShapeDtypeStruct(sizes, jnp.int32, sharding=sharding)
-
-  names = ('tokens_BL', 'segment_ids_BL', 'positions_BL', 'roles_BL')
-  return {
-    **{name: shape(batch_size, sequence_length) for name in names},
-    'source_B': shape(batch_size),
-  }
-
-
-def lower_step(
-  config: transformer.Config,
-  stage: Stage,
-  mesh: Mesh,
-  *,
-  sequence_length: int,
-  num_sources: int,
-) -> jax.stages.Lowered:
-  """`train_step` on a mesh, ready to be compiled; the state is donated."""
-  state = state_shapes(config, stage.optimizer, mesh)
-  step = jax.jit(
-    functools.partial(
-      train_step, config=config, stage=stage, num_sources=num_sources
-    ),
-    out_shardings=(_shardings(state), NamedSharding(mesh, PartitionSpec())),
-    donate_argnums=0,
-  )
-  with jax.set_mesh(mesh):
-    return step.lower(
-      state, batch_shapes(stage.batch_size, sequence_length, mesh)
-    )
-
-
-def _placed(shape: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
-
-
-def _shardings(shapes: Any) -> Any:
-  return jax.tree.map(lambda shape: shape.sharding, shapes)
-
-
 def train(
   *,
   model: transformer.Config,
-  stages: Sequence[Stage],
+  stages: Sequence[update.Stage],
   cache_dir: str,
   model_dir: str,
   mesh: Mesh | None = None,
@@ -417,7 +181,7 @@ class _Setup:
   """What a stage's run is made of."""
 
   model: transformer.Config
-  stage: Stage
+  stage: update.Stage
   mixture: data.Mixture
   mesh: Mesh
   folder: pathlib.Path
@@ -427,7 +191,7 @@ class _Setup:
 
 def _mixtures(
   config: transformer.Config,
-  stages: Sequence[Stage],
+  stages: Sequence[update.Stage],
   cache_dir: str,
   seed: int,
 ) -> list[data.Mixture]:
@@ -467,7 +231,7 @@ def _mixtures(
 
 def _dry_run(
   config: transformer.Config,
-  stages: Sequence[Stage],
+  stages: Sequence[update.Stage],
   cache_dir: str,
   mesh: Mesh,
   seed: int,
@@ -480,7 +244,7 @@ def _dry_run(
   """
   report: dict[str, Any] = {}
   for stage in stages:
-    state_shapes(config, stage.optimizer, mesh)
+    update.state_shapes(config, stage.optimizer, mesh)
     report[stage.name] = None
     if (
       pathlib.Path(cache_dir) / 'mixtures' / f'{stage.mixture}.json'
@@ -517,7 +281,7 @@ def _data_identity(mixture: data.Mixture, cache_dir: str) -> dict[str, Any]:
 
 
 def _finished(
-  folder: pathlib.Path, stage: Stage, inputs: Mapping[str, Any]
+  folder: pathlib.Path, stage: update.Stage, inputs: Mapping[str, Any]
 ) -> bool:
   """Whether the stage is done; if it was never begun, makes its folder.
 
@@ -534,9 +298,9 @@ def _finished(
   return False
 
 
-def _start(setup: _Setup) -> tuple[TrainState, int | None]:
+def _start(setup: _Setup) -> tuple[update.TrainState, int | None]:
   """The state to go on from, and the step of the checkpoint it comes from."""
-  shapes = state_shapes(setup.model, setup.stage.optimizer, setup.mesh)
+  shapes = update.state_shapes(setup.model, setup.stage.optimizer, setup.mesh)
   # The order matters.
   # 1. The newest checkpoint of this stage: what was interrupted goes on.
   folder = setup.folder / checkpoints.FOLDER
@@ -546,22 +310,22 @@ def _start(setup: _Setup) -> tuple[TrainState, int | None]:
     step, opt_state = checkpoints.restore(
       newest, OPTIMIZER, (shapes.step, shapes.opt_state)
     )
-    return TrainState(step, params, opt_state), steps[-1]
+    return update.TrainState(step, params, opt_state), steps[-1]
   # 2. The parameters of the stage before, or those of `init_from`.
   if setup.source is not None:
     params = checkpoints.restore_parameters(setup.source, shapes.params)
   # 3. Fresh ones, made where they belong: no device ever holds them all.
   else:
     initialise = functools.partial(transformer.init, setup.model)
-    params = jax.jit(initialise, out_shardings=_shardings(shapes.params))(
+    params = jax.jit(initialise, out_shardings=update.shardings(shapes.params))(
       setup.seed
     )
   # Each stage has a learning rate schedule, and so an optimizer, of its own.
   opt_state = jax.jit(
-    setup.stage.optimizer.init, out_shardings=_shardings(shapes.opt_state)
+    setup.stage.optimizer.init, out_shardings=update.shardings(shapes.opt_state)
   )(params)
   step = jax.device_put(jnp.zeros((), jnp.int32), shapes.step.sharding)
-  return TrainState(step, params, opt_state), None
+  return update.TrainState(step, params, opt_state), None
 
 
 def _run(
@@ -577,7 +341,7 @@ def _run(
   """Trains one stage from wherever it is to its end."""
   stage, mixture, mesh = setup.stage, setup.mixture, setup.mesh
   step_tokens = stage.batch_size * mixture.sequence_length
-  compiled_step = lower_step(
+  compiled_step = update.lower_step(
     setup.model,
     stage,
     mesh,
@@ -661,13 +425,13 @@ def _run(
 
 def _on_devices(mesh: Mesh, batch: data.Batch) -> dict[str, jax.Array]:
   """What the step reads of this host's rows, as arrays of the global batch."""
-  names = batch_shapes(1, 1, mesh)
+  names = update.batch_shapes(1, 1, mesh)
   return partitioning.global_batch(mesh, {name: batch[name] for name in names})
 
 
 def _evaluate(
   config: transformer.Config,
-  state: TrainState,
+  state: update.TrainState,
   evaluators: Sequence[Evaluator],
   writer: metrics.Writer,
   step_tokens: int,

@@ -32,7 +32,7 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('metrics', 'packing', 'sample'),
+    *('metrics', 'packing', 'sample', 'update'),
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
   ('corpus.catalogue', 'corpus.members', 'corpus.acquire'),

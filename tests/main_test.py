@@ -96,7 +96,7 @@ def test_a_dry_run_says_where_every_value_comes_from(tmp_path):
   assert done.returncode == 0, done.stderr
   printed = json.loads(done.stdout)
   assert printed['parameters'] == 1_787_008
-  assert printed['configuration']['stage1/train.Stage.steps'] == {
+  assert printed['configuration']['stage1/update.Stage.steps'] == {
     'value': '70',
     'origin': '--gin.TRAIN_STEPS=70',
   }

@@ -18,6 +18,7 @@ from hephaestus_jax import (
   optimizer,
   partitioning,
   train,
+  update,
 )
 from hephaestus_jax.corpus import document
 
@@ -94,7 +95,7 @@ def mesh(**sizes: int) -> Mesh:
   return Mesh(devices, partitioning.MESH_AXES, axis_types=types)
 
 
-def stage(**changed: Any) -> train.Stage:
+def stage(**changed: Any) -> update.Stage:
   """A stage of four steps of eight rows."""
   peak = changed.pop('peak', 1e-2)
   settings = {
@@ -107,10 +108,10 @@ def stage(**changed: Any) -> train.Stage:
       schedule=optimizer.constant(peak=peak, warmup_steps=2)
     ),
   }
-  return train.Stage(**(settings | changed))
+  return update.Stage(**(settings | changed))
 
 
-def run(folder: pathlib.Path, *stages: train.Stage, **changed: Any) -> Any:
+def run(folder: pathlib.Path, *stages: update.Stage, **changed: Any) -> Any:
   """`train.train` on folder/cache into folder/run."""
   settings = {
     'model': CONFIG,

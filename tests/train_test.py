@@ -20,6 +20,7 @@ from hephaestus_jax import (
   model,
   partitioning,
   train,
+  update,
 )
 from hephaestus_jax.corpus import document
 
@@ -95,7 +96,7 @@ def batch(seed=0, rows=8):
 
 @pytest.fixture(scope='module')
 def params(straight):
-  shapes = train.state_shapes(tiny.CONFIG, tiny.stage().optimizer, tiny.mesh())
+  shapes = update.state_shapes(tiny.CONFIG, tiny.stage().optimizer, tiny.mesh())
   params = checkpoints.restore_parameters(straight, shapes.params)
   return jax.tree.map(np.asarray, params)
 
@@ -103,14 +104,14 @@ def params(straight):
 def stepper(stage, mesh=None):
   """(params, rows) -> the state and sums after one step, as numpy."""
   mesh = mesh or tiny.mesh()
-  step = train.lower_step(
+  step = update.lower_step(
     tiny.CONFIG, stage, mesh, sequence_length=tiny.LENGTH, num_sources=2
   ).compile()
-  shapes = train.state_shapes(tiny.CONFIG, stage.optimizer, mesh)
+  shapes = update.state_shapes(tiny.CONFIG, stage.optimizer, mesh)
   place = jax.tree.map(lambda shape: shape.sharding, shapes)
 
   def stepped(params, rows):
-    state = train.TrainState(
+    state = update.TrainState(
       np.zeros((), np.int32), params, stage.optimizer.init(params)
     )
     with jax.set_mesh(mesh):
@@ -291,7 +292,7 @@ def test_a_run_can_start_from_another_runs_parameters(
     compilation_cache=compiled,
   )
   mesh = tiny.mesh()
-  shapes = train.state_shapes(tiny.CONFIG, tiny.stage().optimizer, mesh)
+  shapes = update.state_shapes(tiny.CONFIG, tiny.stage().optimizer, mesh)
   params = checkpoints.restore_parameters(straight, shapes.params)
   first = lines(folder / 'run' / 'stage1')[0]
   assert first['evaluation/spy/norm'] == Spy()(tiny.CONFIG, params)['norm']
