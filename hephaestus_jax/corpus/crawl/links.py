@@ -27,6 +27,7 @@ _TRACKING = re.compile(
 _PATH_SESSION = re.compile(
   r';(jsessionid|phpsessid|sid)=[^/;?]*', re.IGNORECASE
 )
+_NOT_IN_HOST = re.compile(r'[^\w.-]')
 _FILE = re.compile(
   r'\.(7z|apk|avi|bin|bmp|bz2|css|csv|deb|dmg|doc|docx|eot|epub|exe|gif|gz|ico|'
   r'iso|jar|jpe?g|js|json|m4a|map|mkv|mov|mp[34]|mpe?g|msi|ods|odt|ogg|otf|pdf|'
@@ -75,6 +76,8 @@ def canonical(url: str) -> str:
       return ''
     if ':' in host:
       host = f'[{host}]'
+    elif _NOT_IN_HOST.search(host):
+      return ''
     if port and port != {'http': 80, 'https': 443}[parts.scheme]:
       host = f'{host}:{port}'
     query = '&'.join(

@@ -23,6 +23,7 @@ from hephaestus_jax.corpus.crawl import links
     ('http://bücher.de/ä', 'http://xn--bcher-kva.de/%C3%A4'),
     *((bad, '') for bad in ('mailto:me@a.com', 'ftp://a.com/', '/docs', '')),
     *((bad, '') for bad in ('http://', 'http://a.com:port/', 'http://[a/')),
+    *((bad, '') for bad in ('HTTP://\\', 'http://a b/', 'http://a%2Fb/')),
     ('http://user:secret@a.com/', ''),
     ('javascript:docs()', ''),
   ],
