@@ -134,7 +134,8 @@ class Files:
       raises as entry.MalformedError.
     unit: what a record is. 'items': a line of jsonl, an element of a JSON list,
       a row of a table; 'values': a value of a JSON object; 'whole': all that
-      the file holds, and always so for text, as {'path': str, 'text': str};
+      the file holds, and always so for text, as {'path': str, 'text': str},
+      unless it is 'paragraphs', one for each stretch between empty lines;
       'bytes': the file as it is, for formats with many entries in a file, whose
       mapping takes (path, bytes) and gives entries; otherwise a dotted path to
       a JSON list, 'data.items'.

@@ -296,7 +296,9 @@ def test_any_json_value_is_converted_or_dropped_for_a_reason(value):
     [*records.LINES, '.json', *records.TABLES, *records.PAGES, '.txt']
   ),
   packed=st.sampled_from(['', '.gz', '.zst']),
-  unit=st.sampled_from(['items', 'values', 'whole', 'data.items']),
+  unit=st.sampled_from(
+    ['items', 'paragraphs', 'values', 'whole', 'data.items']
+  ),
 )
 def test_any_bytes_give_records_or_reasons(content, suffix, packed, unit):
   limits = records.Limits(record_bytes=100, depth=8)

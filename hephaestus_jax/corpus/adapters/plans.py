@@ -132,7 +132,7 @@ _ORACLE_PLAN = {
 
 
 def saycanpay(record: Any) -> parts.Segments:
-  """A text of oracle plans: goal, first state, steps and what they led to.
+  """An oracle plan: its goal, the first state, steps and what they led to.
 
   >>> saycanpay({'path': 'train/1', 'text':
   ...   '[Seed] 1\\n[Goal] pick up a ball.\\n[Initial State] Room 1 has a ball.'

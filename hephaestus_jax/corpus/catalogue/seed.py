@@ -287,9 +287,10 @@ SOURCES: tuple[source.DataSet, ...] = (
       source.Files(
         '{oracle-plans/test*,test-generalize}/*',
         plans.saycanpay,
+        unit='paragraphs',
         split=source.HELDOUT,
       ),
-      source.Files('train/*', plans.saycanpay),
+      source.Files('train/*', plans.saycanpay, unit='paragraphs'),
     ),
   ),
   source.DataSet(

@@ -7,7 +7,8 @@ A file's name says its format, compressed (.gz, .zst) or not:
     .csv .tsv                 a record per row, by the names in the first
     .parquet .arrow           a record per row
     .warc .wet                a record per page
-    any other                 one record: {'path': ..., 'text': ...}
+    any other                 one record: {'path': ..., 'text': ...}, or one for
+                              each of its paragraphs
 
 What can't be read is a Flaw with one of REASONS in the place of its record, and
 the reader goes on behind it. Memory is bounded by `Limits`, not by the file.
@@ -113,8 +114,8 @@ def read(
   Args:
     stream: its bytes, from the beginning.
     path: its name, which says the format.
-    unit: 'items', 'values', 'whole', 'bytes' or a dotted path; see
-      source.Files.
+    unit: 'items', 'paragraphs', 'values', 'whole', 'bytes' or a dotted path;
+      see source.Files.
     limits: what a record may be.
   """
   source = _Undamaged(_decompressed(stream, path))
@@ -247,8 +248,10 @@ def _outcomes(
     rows = tables.arrow_rows(stream)
   elif suffix in PAGES:
     rows = warc.pages(stream, limit)
+  elif unit == 'paragraphs':
+    return (_text(found, path) for found in _paragraphs(stream, limit))
   else:
-    return iter([_text(stream, path, limit)])
+    return iter([_text(_bounded(stream, limit), path)])
   return iter([_together(rows)]) if unit == 'whole' else rows
 
 
@@ -262,14 +265,32 @@ def _together(rows: Iterator[Outcome]) -> Outcome:
   return values, ''
 
 
-def _text(stream: BinaryIO, path: str, limit: int) -> Outcome:
-  raw, reason = _bounded(stream, limit)
+def _text(found: json_stream.Element, path: str) -> Outcome:
+  raw, reason = found
   if reason:
     return None, reason
   try:
     return {'path': path, 'text': raw.decode()}, ''
   except UnicodeDecodeError:
     return None, 'not_utf8'
+
+
+def _paragraphs(stream: BinaryIO, limit: int) -> Iterator[json_stream.Element]:
+  """Stretches of text between empty lines."""
+  lines: list[bytes] = []
+  length = 0
+  while True:
+    line = stream.readline(limit + 1)
+    if line.strip():
+      length += len(line)
+      if length <= limit:
+        lines.append(line)
+    elif length:
+      found = b''.join(lines)
+      yield (found, '') if length <= limit else (b'', json_stream.TOO_LONG)
+      lines, length = [], 0
+    if not line:
+      return
 
 
 def _bounded(stream: BinaryIO, limit: int) -> json_stream.Element:

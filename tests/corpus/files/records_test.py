@@ -255,6 +255,22 @@ def test_any_other_file_is_one_text():
   assert read(b'x' * 1001, 'a.html') == ['!record_too_long']
 
 
+def test_a_text_can_be_read_by_paragraphs():
+  def found(content):
+    values = read(content, 'data/plan', 'paragraphs')
+    return [v if isinstance(v, str) else v['text'] for v in values]
+
+  assert found(b'\na\nb\n \t\n\r\nc') == ['a\nb\n', 'c']
+  assert found(b'') == found(b'\n\n') == []
+  long = b'x' * 600 + b'\n'
+  assert found(long + long + b'\nc\n\n\xff') == [
+    '!record_too_long',
+    'c\n',
+    '!not_utf8',
+  ]
+  assert found(b'x' * 3000 + b'\nd\n\ne') == ['!record_too_long', 'e']
+
+
 WET = (
   b'WARC/1.0\r\nWARC-Type: conversion\r\n'
   b'WARC-Target-URI: https://tea.example/\r\nWARC-Date: 2024-01-01T00:00:00Z'
