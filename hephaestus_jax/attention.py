@@ -4,8 +4,23 @@
 values and where each of them stands. Shape letters: see model.py.
 """
 
+import math
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+  splash_attention_kernel as splash,
+)
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+  splash_attention_mask as splash_mask,
+)
+from jax.sharding import NamedSharding
+
+from hephaestus_jax import errors, partitioning
+
+# What a query read, by this name: saved or computed again, as model.REMAT says.
+CONTEXT = 'context'
 
 # Added to the logits of hidden pairs. Finite, so that a row that sees nothing
 # (padding) gives numbers instead of NaN, whose gradients would spread.
@@ -93,3 +108,108 @@ def attend(
     first = 0 if window is None else max(0, start - window + 1)
     outs.append(rows(start, stop, first, stop))
   return jnp.swapaxes(jnp.concatenate(outs, axis=2), 1, 2)
+
+
+def attend_splash(
+  q_BLNH: jax.Array,
+  k_BLKH: jax.Array,
+  v_BLKH: jax.Array,
+  *,
+  segment_ids_BL: jax.Array,
+  window: int | None = None,
+  block: int | None = None,
+  interpret: bool = False,
+) -> jax.Array:
+  """As `attend` of packed rows, by JAX's Pallas kernel for TPU (splash).
+
+  The logits are never in memory, heads that share keys aren't repeated, and
+  blocks that no query sees are skipped. On a mesh each device has its rows and
+  heads; where rows are cut, it has its queries and all keys. What a query reads
+  is named CONTEXT, for remat policies.
+
+  Args:
+    q_BLNH: queries, rotated but not scaled.
+    k_BLKH: keys of the same tokens, rotated.
+    v_BLKH: values.
+    segment_ids_BL: which segment each token is of; segments are contiguous.
+    window: how many positions back a query sees; None = all.
+    block: queries and keys of a block; None = 512, or the length if it is less.
+    interpret: compute what the kernel would, on any platform, slowly.
+
+  Raises:
+    errors.UserError: the length is no multiple of the block, or the block none
+      of 128.
+  """
+  length, heads = q_BLNH.shape[1:3]
+  block = min(block or 512, length)
+  if length % block or block % splash.NUM_LANES:
+    raise errors.UserError(
+      f'attention_block = {block} with rows of {length} tokens: splash '
+      f'attention needs a multiple of {splash.NUM_LANES} that divides the rows.'
+    )
+  mesh = jax.sharding.get_abstract_mesh()
+  shards = {
+    axis: 1
+    if mesh.empty
+    else math.prod(mesh.shape[part] for part in partitioning.RULES[axis])
+    for axis in ('heads', 'length')
+  }
+  shape = (length, length)
+  if window is None:
+    mask: splash_mask.Mask = splash_mask.CausalMask(
+      shape, shard_count=shards['length']
+    )
+  else:
+    mask = splash_mask.LocalMask(
+      shape, (window - 1, 0), 0, shard_count=shards['length']
+    )
+  kernel = splash.make_splash_mha(
+    splash_mask.MultiHeadMask([mask] * heads),
+    head_shards=shards['heads'],
+    q_seq_shards=shards['length'],
+    block_sizes=splash.BlockSizes(
+      **dict.fromkeys(('block_q', 'block_q_dkv', 'block_q_dq'), block),
+      **dict.fromkeys(('block_kv', 'block_kv_dkv', 'block_kv_dq'), block),
+    ),
+    residual_checkpoint_name=CONTEXT,
+    interpret=interpret,
+  )
+
+  def rows(
+    kernel: Any,
+    q_BNLH: jax.Array,
+    k_BKSH: jax.Array,
+    v_BKSH: jax.Array,
+    q_ids_BL: jax.Array,
+    kv_ids_BS: jax.Array,
+  ) -> jax.Array:
+    return jax.vmap(kernel)(
+      q_BNLH, k_BKSH, v_BKSH, splash.SegmentIds(q_ids_BL, kv_ids_BS)
+    )
+
+  if not mesh.empty:
+    keys = partitioning.spec('batch', 'kv', None, None)
+    queries = partitioning.spec('batch', 'heads', 'length', None)
+    of_kernel = NamedSharding(mesh, partitioning.spec('heads', 'length'))
+    rows = jax.shard_map(
+      rows,
+      in_specs=(
+        kernel.manual_sharding_spec(of_kernel),
+        *(queries, keys, keys),
+        *(
+          partitioning.spec('batch', 'length'),
+          partitioning.spec('batch', None),
+        ),
+      ),
+      out_specs=queries,
+      check_vma=False,  # a Pallas call can't say on which axes it varies
+    )
+  out_BNLH = rows(
+    kernel,
+    jnp.swapaxes(q_BLNH * q_BLNH.shape[3] ** -0.5, 1, 2),
+    jnp.swapaxes(k_BLKH, 1, 2),
+    jnp.swapaxes(v_BLKH, 1, 2),
+    segment_ids_BL,
+    segment_ids_BL,
+  )
+  return jnp.swapaxes(out_BNLH, 1, 2)

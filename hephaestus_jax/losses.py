@@ -1,16 +1,17 @@
 """The next-token loss, as sums that microbatches and hosts can add up.
 
-The loss of a step is `sums.total(z_loss) / sums.weight` over the whole global
-batch. Shape letters: see model.py; also R roles and S sources.
+The loss of a step is `sums.total / sums.weight` over the whole global batch.
+Shape letters: see model.py; also R roles, S sources and C chunks.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from hephaestus_jax import errors
+from hephaestus_jax import errors, partitioning
 
 
 @jax.tree_util.register_dataclass
@@ -19,6 +20,8 @@ class LossSums:
   """Sums over the predicted tokens; add two with `jax.tree.map(jnp.add, ...)`.
 
   Attributes:
+    total: what is minimised, before the division by the global weight:
+      nll + z_loss * z. It alone has a gradient; the rest is to be looked at.
     nll: weight x negative log likelihood, in nats.
     weight: the weights.
     z: weight x the squared logarithm of the softmax's denominator.
@@ -32,6 +35,7 @@ class LossSums:
     tokens_R: predicted tokens by role, weights left out.
   """
 
+  total: jax.Array
   nll: jax.Array
   weight: jax.Array
   z: jax.Array
@@ -41,10 +45,6 @@ class LossSums:
   weight_S: jax.Array
   nll_R: jax.Array
   tokens_R: jax.Array
-
-  def total(self, z_loss: float = 0.0) -> jax.Array:
-    """What is minimised, before the division by the global weight."""
-    return self.nll + z_loss * self.z
 
 
 def target_weights(
@@ -65,56 +65,181 @@ def target_weights(
   return valid_BL, roles_BL, valid_BL * role_weights_R[roles_BL]
 
 
-def token_losses(
-  unembed: Callable[[jax.Array], jax.Array],
+def cross_entropy(
   hidden_BLD: jax.Array,
+  matrix_DV: jax.Array,
   targets_BL: jax.Array,
+  weight_BL: jax.Array,
+  *,
+  z_loss: float = 0.0,
   num_chunks: int = 1,
-) -> tuple[jax.Array, jax.Array]:
-  """The nll of each target and the log of the softmax's denominator.
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """The weighted loss, the nll of each target and the log of its denominator.
+
+  Where the loss is differentiated, its gradients are computed along with it,
+  while the logits of a chunk are there: nothing is computed twice, and no more
+  than a chunk's logits is ever in memory.
 
   Args:
-    unembed: hidden states -> float32 logits, as `model.unembed`.
     hidden_BLD: hidden states after the final norm.
+    matrix_DV: the output matrix.
     targets_BL: the token to predict at each position.
-    num_chunks: parts that the length is cut into, so that the logits of one
-      part only are in memory; the backward pass computes them again.
+    weight_BL: its weight, float32.
+    z_loss: the weight of the squared log of the softmax's denominator.
+    num_chunks: parts that the length is cut into.
+
+  Returns:
+    sum(weight * (nll + z_loss * log_z ** 2)), which has a gradient, and
+    nll_BL and log_z_BL, which have none; all float32.
 
   Raises:
     errors.UserError: the length is no multiple of `num_chunks`.
   """
-
-  def part(
-    hidden_BLD: jax.Array, targets_BL: jax.Array
-  ) -> tuple[jax.Array, jax.Array]:
-    logits_BLV = unembed(hidden_BLD)
-    log_z_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
-    logit_BL = jnp.take_along_axis(logits_BLV, targets_BL[..., None], axis=-1)
-    return log_z_BL - logit_BL[..., 0], log_z_BL
-
-  if num_chunks == 1:
-    return part(hidden_BLD, targets_BL)
-  batch, length = targets_BL.shape
+  length = targets_BL.shape[1]
   if length % num_chunks:
     raise errors.UserError(
       f'num_chunks = {num_chunks} does not divide the rows of {length} tokens.'
     )
-
-  def cut(x: jax.Array) -> jax.Array:
-    shape = (batch, num_chunks, length // num_chunks, *x.shape[2:])
-    return jnp.moveaxis(x.reshape(shape), 1, 0)
-
-  nll_CBL, log_z_CBL = jax.lax.map(
-    lambda args: jax.checkpoint(part)(*args), (cut(hidden_BLD), cut(targets_BL))
+  return _cross_entropy(
+    z_loss, num_chunks, hidden_BLD, matrix_DV, targets_BL, weight_BL
   )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _cross_entropy(
+  z_loss: float, num_chunks: int, *arrays: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """As `cross_entropy`."""
+  hidden_BLD, matrix_DV, targets_BL, weight_BL = arrays
+
+  def losses(
+    hidden_BLD: jax.Array, targets_BL: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    logits_BLV = _logits(hidden_BLD, matrix_DV)
+    return _nll_and_log_z(logits_BLV, targets_BL)
+
+  if num_chunks == 1:
+    nll_BL, log_z_BL = losses(hidden_BLD, targets_BL)
+  else:
+    chunks = (_cut(hidden_BLD, num_chunks), _cut(targets_BL, num_chunks))
+    nll_CBL, log_z_CBL = jax.lax.map(lambda chunk: losses(*chunk), chunks)
+    nll_BL, log_z_BL = _joined(nll_CBL), _joined(log_z_CBL)
+  return _total(z_loss, weight_BL, nll_BL, log_z_BL), nll_BL, log_z_BL
+
+
+def _with_gradients(
+  z_loss: float, num_chunks: int, *arrays: jax.Array
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+  """What `_cross_entropy` gives, and the gradients of its total."""
+  hidden_BLD, matrix_DV, targets_BL, weight_BL = arrays
+
+  def chunk(
+    d_matrix_DV: jax.Array, arrays: tuple[jax.Array, ...]
+  ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    hidden_BLD, targets_BL, weight_BL = arrays
+    logits_BLV = _logits(hidden_BLD, matrix_DV)
+    nll_BL, log_z_BL = _nll_and_log_z(logits_BLV, targets_BL)
+    share_BLV = jax.nn.softmax(logits_BLV, axis=-1)
+    slope_BL = weight_BL * (1 + 2 * z_loss * log_z_BL)
+    words_V = jnp.arange(logits_BLV.shape[2])[None, None]
+    right_BLV = words_V == targets_BL[..., None]
+    d_logits_BLV = share_BLV * slope_BL[..., None] - jnp.where(
+      right_BLV, weight_BL[..., None], 0.0
+    )
+    d_logits_BLV = d_logits_BLV.astype(hidden_BLD.dtype)
+    d_hidden_BLD = jnp.einsum(
+      'BLV,DV->BLD', d_logits_BLV, matrix_DV.astype(hidden_BLD.dtype)
+    )
+    # Summed where the parameter lies: no device holds a whole float32 matrix.
+    d_matrix_DV += partitioning.constrain(
+      jnp.einsum(
+        'BLD,BLV->DV',
+        hidden_BLD,
+        d_logits_BLV,
+        preferred_element_type=jnp.float32,
+      ),
+      *('embed', 'vocab'),
+    )
+    return d_matrix_DV, (nll_BL, log_z_BL, d_hidden_BLD)
+
+  zeros_DV = partitioning.constrain(
+    jnp.zeros(matrix_DV.shape, jnp.float32), 'embed', 'vocab'
+  )
+  by_token = (hidden_BLD, targets_BL, weight_BL)
+  if num_chunks == 1:
+    d_matrix_DV, found = chunk(zeros_DV, by_token)
+  else:
+    cut = tuple(_cut(array, num_chunks) for array in by_token)
+    d_matrix_DV, chunks = jax.lax.scan(chunk, zeros_DV, cut)
+    found = tuple(_joined(array) for array in chunks)
+  nll_BL, log_z_BL, d_hidden_BLD = found
+  total = _total(z_loss, weight_BL, nll_BL, log_z_BL)
+  gradients = (d_hidden_BLD, d_matrix_DV.astype(matrix_DV.dtype))
+  return (total, nll_BL, log_z_BL), gradients
+
+
+def _scaled(
+  z_loss: float,
+  num_chunks: int,
+  gradients: tuple[jax.Array, ...],
+  of_results: tuple[jax.Array, ...],
+) -> tuple[Any, ...]:
+  """The gradients, times that of the total."""
+  del z_loss, num_chunks
+  d_hidden_BLD, d_matrix_DV = gradients
+  scale = of_results[0]
   return (
-    jnp.moveaxis(nll_CBL, 0, 1).reshape(batch, length),
-    jnp.moveaxis(log_z_CBL, 0, 1).reshape(batch, length),
+    (d_hidden_BLD * scale).astype(d_hidden_BLD.dtype),
+    (d_matrix_DV * scale).astype(d_matrix_DV.dtype),
+    *(None, None),
   )
+
+
+_cross_entropy.defvjp(_with_gradients, _scaled)
+
+
+def _logits(hidden_BLD: jax.Array, matrix_DV: jax.Array) -> jax.Array:
+  return jnp.einsum(
+    'BLD,DV->BLV',
+    hidden_BLD,
+    matrix_DV.astype(hidden_BLD.dtype),
+    preferred_element_type=jnp.float32,
+  )
+
+
+def _nll_and_log_z(
+  logits_BLV: jax.Array, targets_BL: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  log_z_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
+  logit_BL1 = jnp.take_along_axis(logits_BLV, targets_BL[..., None], axis=-1)
+  return log_z_BL - logit_BL1[..., 0], log_z_BL
+
+
+def _total(
+  z_loss: float, weight_BL: jax.Array, nll_BL: jax.Array, log_z_BL: jax.Array
+) -> jax.Array:
+  return jnp.sum(weight_BL * (nll_BL + z_loss * jnp.square(log_z_BL)))
+
+
+def _cut(x: jax.Array, parts: int) -> jax.Array:
+  """[B, L, ...] -> [parts, B, L / parts, ...], each token where it is."""
+  # Every parts-th token, and not neighbours: where rows are cut over devices,
+  # those are on one.
+  x = x.reshape(x.shape[0], -1, parts, *x.shape[2:])
+  x = jnp.moveaxis(x, 2, 0)
+  rest = (None,) * (x.ndim - 3)
+  return partitioning.constrain(x, None, 'batch', 'length', *rest)
+
+
+def _joined(x: jax.Array) -> jax.Array:
+  """The inverse of `_cut`."""
+  x = jnp.moveaxis(x, 0, 2)
+  x = x.reshape(x.shape[0], -1, *x.shape[3:])
+  return partitioning.constrain(x, 'batch', 'length', *(None,) * (x.ndim - 2))
 
 
 def next_token_loss(
-  unembed: Callable[[jax.Array], jax.Array],
+  matrix_DV: jax.Array,
   hidden_BLD: jax.Array,
   *,
   tokens_BL: jax.Array,
@@ -123,12 +248,13 @@ def next_token_loss(
   source_B: jax.Array,
   role_weights_R: jax.Array,
   num_sources: int,
+  z_loss: float = 0.0,
   num_chunks: int = 1,
 ) -> LossSums:
   """The sums that make the loss of these rows.
 
   Args:
-    unembed: hidden states -> float32 logits, as `model.unembed`.
+    matrix_DV: the output matrix, as `model.output_matrix` gives it.
     hidden_BLD: what `model.forward` made of `tokens_BL`.
     tokens_BL: the rows.
     segment_ids_BL: 1.. per document of a row, 0 = padding.
@@ -136,18 +262,27 @@ def next_token_loss(
     source_B: the source of each row, below `num_sources`.
     role_weights_R: the weight of predicting a token, by its role.
     num_sources: how many sources there are.
-    num_chunks: see `token_losses`.
+    z_loss: see `cross_entropy`.
+    num_chunks: see `cross_entropy`.
   """
   valid_BL, roles_BL, weight_BL = target_weights(
     segment_ids_BL, roles_BL, role_weights_R
   )
   targets_BL = jnp.roll(tokens_BL, -1, axis=1)
-  nll_BL, log_z_BL = token_losses(unembed, hidden_BLD, targets_BL, num_chunks)
+  total, nll_BL, log_z_BL = cross_entropy(
+    hidden_BLD,
+    matrix_DV,
+    targets_BL,
+    weight_BL,
+    z_loss=z_loss,
+    num_chunks=num_chunks,
+  )
   nll_B = jnp.sum(weight_BL * nll_BL, axis=1)
   weight_B = jnp.sum(weight_BL, axis=1)
   source_BS = jax.nn.one_hot(source_B, num_sources)
   role_BLR = jax.nn.one_hot(roles_BL, role_weights_R.shape[0])
   return LossSums(
+    total=total,
     nll=jnp.sum(nll_B),
     weight=jnp.sum(weight_B),
     z=jnp.sum(weight_BL * jnp.square(log_z_BL)),

@@ -21,6 +21,7 @@ import tensorboardX
 from jax.sharding import Mesh
 
 from hephaestus_jax import model as transformer
+from hephaestus_jax import update
 from hephaestus_jax.corpus import document
 
 FILE = 'metrics.jsonl'
@@ -96,8 +97,9 @@ def means(
   ...        {'nll': 2.0, 'weight': 2.0, ...}], ['a'])
   {'loss': 2.0, ...}
 
-  A source or a role without a single token in the window has no value. The loss
-  by role covers every token, whatever its weight in training.
+  A source or a role without a single token in the window has no value, and
+  where no update was taken nothing has but `skipped`, which counts those that
+  were not. The loss by role covers every token, whatever its weight.
 
   Args:
     window: what `update.train_step` gave, a dict for each step.
@@ -110,15 +112,23 @@ def means(
   def ratio(top: Any, bottom: Any) -> float:
     return float(top / bottom) if bottom else 0.0
 
+  taken = [sums for sums in window if sums['taken']]
+  skipped = {'skipped': float(len(window) - len(taken))}
+  if not taken:
+    return skipped
   weight = total('weight')
-  values = {
+  values = skipped | {
     'loss': ratio(total('nll'), weight),
     'z_loss': ratio(total('z'), weight),
-    'gradient_norm': float(total('gradient_norm') / len(window)),
-    'update_norm': float(total('update_norm') / len(window)),
-    'parameter_norm': float(window[-1]['parameter_norm']),
-    'learning_rate': float(window[-1]['learning_rate']),
+    'gradient_norm': float(total('gradient_norm') / len(taken)),
+    'update_norm': float(total('update_norm') / len(taken)),
+    'parameter_norm': float(taken[-1]['parameter_norm']),
+    'learning_rate': float(taken[-1]['learning_rate']),
   }
+  for name in ('gradient_norm', 'update_norm'):
+    of_groups_G = total(f'{name}_G') / len(taken)
+    for group, norm in zip(update.GROUPS, of_groups_G, strict=True):
+      values[f'{name}/{group}'] = float(norm)
   groups = (
     ('source', sources, total('nll_S'), total('weight_S')),
     ('role', document.ROLES, total('nll_R'), total('tokens_R')),
@@ -135,6 +145,10 @@ class Meter:
 
   The sums stay on the device until a line is due, so that the loop can run
   ahead of it.
+
+  Attributes:
+    not_taken: of the last line's steps those whose update was not taken: how
+      many steps before the line's (0, -1, ...), and the gradient's norm.
   """
 
   def __init__(
@@ -154,6 +168,7 @@ class Meter:
     self._waited = 0.0
     self._memory = 0
     self._peak = peak_flops()
+    self.not_taken: list[tuple[int, float]] = []
     self.restart()
 
   def restart(self) -> None:
@@ -167,7 +182,13 @@ class Meter:
 
   def line(self) -> dict[str, float]:
     """Waits for the steps since the last line, and sums them up."""
-    values = means(jax.device_get(self._window), self._sources)
+    window = jax.device_get(self._window)
+    values = means(window, self._sources)
+    self.not_taken = [
+      (place, float(sums['raw_norm']))
+      for place, sums in enumerate(window, start=1 - len(window))
+      if not sums['taken']
+    ]
     seconds = time.perf_counter() - self._start
     steps = len(self._window)
     self._memory = max(self._memory, memory_bytes())

@@ -21,15 +21,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from hephaestus_jax import attention, errors, partitioning
 
-# What the backward pass finds saved, by name: None = everything.
+# What a layer computes, by the name that REMAT knows it by.
+_READS = ('query', 'key', 'value', attention.CONTEXT)
+_LAYER_INPUT = 'layer_input'
+_saved = jax.checkpoint_policies.save_only_these_names
+# What the backward pass finds saved; the rest it computes again. From the most
+# memory to the least; None = everything.
 REMAT: dict[str, Callable[..., Any] | None] = {
   'none': None,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-  'full': jax.checkpoint_policies.nothing_saveable,
+  # All products but the MLP's last: little is left to compute again.
+  'minimal': _saved(*_READS, 'gate', 'up', 'attention_output'),
+  'attention': _saved(*_READS),  # no attention twice
+  'full': jax.checkpoint_policies.nothing_saveable,  # a layer's input alone
+  # As 'full', with the layers' inputs in the host's memory.
+  'offload': jax.checkpoint_policies.save_and_offload_only_these_names(
+    names_which_can_be_saved=[],
+    names_which_can_be_offloaded=[_LAYER_INPUT],
+    offload_src='device',
+    offload_dst='pinned_host',
+  ),
 }
+ATTENTION = ('xla', 'splash')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +71,9 @@ class Config:
     scan: one compiled layer run in a loop; False = unrolled, which compiles
       longer and may run faster.
     remat: a name in REMAT.
-    attention_block: queries per block, see `attention.attend`.
+    attention: a name in ATTENTION: 'splash' is a kernel for TPU, 'xla' runs
+      anywhere. What is computed is the same.
+    attention_block: queries per block, see `attention`.
   """
 
   vocab_size: int
@@ -73,6 +92,7 @@ class Config:
   param_dtype: str = 'float32'
   scan: bool = True
   remat: str = 'none'
+  attention: str = 'xla'
   attention_block: int | None = None
 
   def __post_init__(self) -> None:
@@ -92,10 +112,11 @@ class Config:
         f'model.Config.head_dim = {self.head_dim} is odd; rotary positions '
         'turn pairs.'
       )
-    if self.remat not in REMAT:
-      raise errors.UserError(
-        f'model.Config.remat = {self.remat!r} is none of {sorted(REMAT)}.'
-      )
+    for name, known in (('remat', tuple(REMAT)), ('attention', ATTENTION)):
+      if getattr(self, name) not in known:
+        raise errors.UserError(
+          f'model.Config.{name} = {getattr(self, name)!r} is none of {known}.'
+        )
     for name in ('dtype', 'param_dtype'):
       if getattr(self, name) not in ('float32', 'bfloat16'):
         raise errors.UserError(
@@ -207,7 +228,11 @@ class Attention(nnx.Module):
     q_BLNH = jnp.einsum('BLD,DNH->BLNH', x_BLD, self.query[...].astype(dtype))
     k_BLKH = jnp.einsum('BLD,DKH->BLKH', x_BLD, self.key[...].astype(dtype))
     v_BLKH = jnp.einsum('BLD,DKH->BLKH', x_BLD, self.value[...].astype(dtype))
-    return rotate(q_BLNH, angles_BLH), rotate(k_BLKH, angles_BLH), v_BLKH
+    return (
+      checkpoint_name(rotate(q_BLNH, angles_BLH), 'query'),
+      checkpoint_name(rotate(k_BLKH, angles_BLH), 'key'),
+      checkpoint_name(v_BLKH, 'value'),
+    )
 
   def merge(self, out_BLNH: jax.Array) -> jax.Array:
     """What the heads read, mixed back into the residual stream."""
@@ -230,6 +255,8 @@ class Mlp(nnx.Module):
     dtype = x_BLD.dtype
     gate_BLF = jnp.einsum('BLD,DF->BLF', x_BLD, self.gate[...].astype(dtype))
     up_BLF = jnp.einsum('BLD,DF->BLF', x_BLD, self.up[...].astype(dtype))
+    gate_BLF = checkpoint_name(gate_BLF, 'gate')
+    up_BLF = checkpoint_name(up_BLF, 'up')
     return jnp.einsum(
       'BLF,FD->BLD',
       jax.nn.silu(gate_BLF) * up_BLF,
@@ -259,7 +286,8 @@ class Block(nnx.Module):
     out_BLNH, cache = read(
       *self.attention.project(normed_BLD, angles_BLH), cache
     )
-    x_BLD = x_BLD + self.attention.merge(out_BLNH)
+    merged_BLD = self.attention.merge(out_BLNH)
+    x_BLD = x_BLD + checkpoint_name(merged_BLD, 'attention_output')
     normed_BLD = rms_norm(x_BLD, self.mlp_norm[...], self.epsilon)
     x_BLD = x_BLD + self.mlp(normed_BLD)
     return partitioning.constrain(x_BLD, 'batch', 'length', None), cache
@@ -295,6 +323,7 @@ class Transformer(nnx.Module):
 
     def step(x_BLD: jax.Array, layer: Any) -> tuple[jax.Array, Any]:
       weights, cache = layer
+      x_BLD = checkpoint_name(x_BLD, _LAYER_INPUT)
       return nnx.merge(graph, weights)(x_BLD, angles_BLH, read, cache)
 
     policy = REMAT[config.remat]
@@ -312,19 +341,6 @@ class Transformer(nnx.Module):
         caches.append(after)
       cache = jax.tree.map(lambda *parts: jnp.stack(parts), *caches)
     return rms_norm(x_BLD, self.final_norm[...], config.norm_epsilon), cache
-
-  def unembed(self, hidden_BLD: jax.Array) -> jax.Array:
-    """Logits in float32."""
-    if self.config.tied_output:
-      equation, matrix = 'BLD,VD->BLV', self.embedding[...]
-    else:
-      equation, matrix = 'BLD,DV->BLV', self.output[...]
-    return jnp.einsum(
-      equation,
-      hidden_BLD,
-      matrix.astype(hidden_BLD.dtype),
-      preferred_element_type=jnp.float32,
-    )
 
 
 @functools.cache
@@ -394,6 +410,16 @@ def forward(
   def read(
     q_BLNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, cache: None
   ) -> tuple[jax.Array, None]:
+    if config.attention == 'splash':
+      out_BLNH = attention.attend_splash(
+        q_BLNH,
+        k_BSKH,
+        v_BSKH,
+        segment_ids_BL=segment_ids_BL,
+        window=config.sliding_window,
+        block=config.attention_block,
+      )
+      return out_BLNH, cache
     out_BLNH = attention.attend(
       q_BLNH,
       k_BSKH,
@@ -405,17 +431,27 @@ def forward(
       window=config.sliding_window,
       block=config.attention_block,
     )
-    return out_BLNH, cache
+    return checkpoint_name(out_BLNH, attention.CONTEXT), cache
 
   network = _network(config, params)
   return network(tokens_BL, positions_BL, read)[0]
+
+
+def output_matrix(config: Config, params: dict[str, Any]) -> jax.Array:
+  """The output matrix, `matrix_DV`; a tied one is the embedding's transpose."""
+  return params['embedding'].T if config.tied_output else params['output']
 
 
 def unembed(
   config: Config, params: dict[str, Any], hidden_BLD: jax.Array
 ) -> jax.Array:
   """Logits `logits_BLV`, float32, of hidden states as `forward` gives them."""
-  return _network(config, params).unembed(hidden_BLD)
+  return jnp.einsum(
+    'BLD,DV->BLV',
+    hidden_BLD,
+    output_matrix(config, params).astype(hidden_BLD.dtype),
+    preferred_element_type=jnp.float32,
+  )
 
 
 @jax.tree_util.register_dataclass

@@ -29,6 +29,7 @@ from hephaestus_jax import (
   errors,
   metrics,
   partitioning,
+  skipped,
   update,
 )
 from hephaestus_jax import model as transformer
@@ -41,6 +42,7 @@ STOPPED = 143
 COMPUTATION = (
   'scan',
   'remat',
+  'attention',
   'attention_block',
   'microbatches',
   'loss_chunks',
@@ -71,6 +73,7 @@ def train(
   checkpoint_every: int = 1000,
   log_every: int = 10,
   keep: int = 2,
+  max_skipped: int = 10,
   init_from: str | None = None,
   compilation_cache: str | None = None,
   dry_run: bool = False,
@@ -98,6 +101,7 @@ def train(
     log_every: steps from a line of metrics.jsonl to the next. There is one at
       every checkpoint too.
     keep: how many checkpoints of a stage stay.
+    max_skipped: so many steps in a row whose update was not taken end the run.
     init_from: a trained stage's folder, or one of its checkpoints, whose
       parameters the first stage starts from; None: fresh ones.
     compilation_cache: a folder that keeps compiled steps for the next process.
@@ -111,7 +115,7 @@ def train(
   Raises:
     errors.UserError: the stages, the cache and the network don't fit together;
       a stage's folder was made from other inputs; a checkpoint doesn't fit or
-      is damaged; the loss is not finite.
+      is damaged; `max_skipped` was reached.
     SystemExit: SIGTERM came, and the state is saved.
   """
   for name, every in (
@@ -153,6 +157,7 @@ def train(
           checkpoint_every=checkpoint_every,
           log_every=log_every,
           keep=keep,
+          max_skipped=max_skipped,
           terminated=terminated,
         )
       source = _Source(folder, {stage.name: artefacts.fingerprint(inputs)})
@@ -336,6 +341,7 @@ def _run(
   checkpoint_every: int,
   log_every: int,
   keep: int,
+  max_skipped: int,
   terminated: Callable[[], bool],
 ) -> None:
   """Trains one stage from wherever it is to its end."""
@@ -382,6 +388,13 @@ def _run(
       flops_per_step=step_tokens
       * metrics.flops_per_token(setup.model, mixture.sequence_length),
     )
+    not_taken = skipped.Skipped(
+      setup.folder,
+      mixture,
+      batch_size=stage.batch_size,
+      most=max_skipped,
+      resumed_step=first,
+    )
     for step in range(first + 1, stage.steps + 1):
       asked = time.perf_counter()
       batch = next(batches)
@@ -394,10 +407,11 @@ def _run(
       # A line never reaches over a checkpoint, so none is lost by a resume.
       if save or step % log_every == 0:
         values = meter.line()
-        _check_finite(step, values, setup.folder)
         writer.write(step, {'tokens': step * step_tokens, **values})
+        if meter.not_taken:
+          not_taken.add([(step + back, norm) for back, norm in meter.not_taken])
         bar.set_postfix_str(
-          f'loss {values["loss"]:.3f}, '
+          f'loss {values.get("loss", math.nan):.3f}, '
           f'{values["tokens_per_second"]:,.0f} tokens/s'
         )
       if last or (evaluate_every and step % evaluate_every == 0):
@@ -445,15 +459,3 @@ def _evaluate(
   }
   if values:
     writer.write(step, {'tokens': step * step_tokens, **values})
-
-
-def _check_finite(
-  step: int, values: Mapping[str, float], folder: pathlib.Path
-) -> None:
-  for name in ('loss', 'gradient_norm'):
-    if not math.isfinite(values[name]):
-      raise errors.UserError(
-        f'The {name} is {values[name]} at step {step} of {folder}. Nothing of '
-        'it is saved. Lower the peak of the learning rate or lengthen its '
-        'warm-up, and delete the folder.'
-      )

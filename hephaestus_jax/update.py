@@ -18,6 +18,9 @@ from hephaestus_jax import errors, losses, partitioning
 from hephaestus_jax import model as transformer
 from hephaestus_jax.corpus import document
 
+# What norms are told by: the parameters' names, with all scales as one group.
+GROUPS = ('embedding', 'attention', 'mlp', 'norm', 'output')
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -36,7 +39,7 @@ class Stage:
     z_loss: the weight of the squared log of the softmax's denominator.
     microbatches: parts that a batch is cut into, one after the other through
       the device's memory. The update is that of the whole batch.
-    loss_chunks: see `losses.token_losses`.
+    loss_chunks: see `losses.cross_entropy`.
   """
 
   name: str
@@ -48,6 +51,7 @@ class Stage:
   z_loss: float = 0.0
   microbatches: int = 1
   loss_chunks: int = 1
+  max_gradient_norm: float | None = None
 
   def __post_init__(self) -> None:
     for name in ('steps', 'batch_size', 'microbatches', 'loss_chunks'):
@@ -92,7 +96,10 @@ def train_step(
   stage: Stage,
   num_sources: int,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """One update.
+  """One update; or none, where the loss or the gradient is not finite.
+
+  An update that is not taken leaves parameters and optimizer as they are, bit
+  for bit, and counts as a step all the same: the next one has other rows.
 
   Args:
     state: before.
@@ -104,7 +111,9 @@ def train_step(
   Returns:
     The state after, and the sums that `metrics.means` reads: of the loss
     (nll, weight, z), by source (nll_S, weight_S) and by role (nll_R,
-    tokens_R); gradient_norm, update_norm, parameter_norm, learning_rate.
+    tokens_R); gradient_norm and update_norm, also by GROUPS (G);
+    parameter_norm, learning_rate; all of them 0 where the update was not taken.
+    And `taken`, 1 or 0, and `raw_norm`, the gradient's whatever it is.
   """
 
   def loss(
@@ -118,7 +127,7 @@ def train_step(
       rows['positions_BL'],
     )
     sums = losses.next_token_loss(
-      functools.partial(transformer.unembed, config, params),
+      transformer.output_matrix(config, params),
       hidden_BLD,
       tokens_BL=rows['tokens_BL'],
       segment_ids_BL=rows['segment_ids_BL'],
@@ -126,12 +135,13 @@ def train_step(
       source_B=rows['source_B'],
       role_weights_R=jnp.asarray(stage.weights_R, jnp.float32),
       num_sources=num_sources,
+      z_loss=stage.z_loss,
       num_chunks=stage.loss_chunks,
     )
-    by_row = ('nll_B', 'weight_B')
+    other = ('total', 'nll_B', 'weight_B')
     fields = (field.name for field in dataclasses.fields(sums))
-    kept = {name: getattr(sums, name) for name in fields if name not in by_row}
-    return sums.total(stage.z_loss), kept
+    kept = {name: getattr(sums, name) for name in fields if name not in other}
+    return sums.total, kept
 
   gradient_of = jax.grad(loss, has_aux=True)
   if stage.microbatches == 1:
@@ -157,13 +167,36 @@ def train_step(
     gradient, state.opt_state, state.params
   )
   params = optax.apply_updates(state.params, updates)
+  norm_G, update_norm_G = _norms(gradient), _norms(updates)
+  norm = jnp.linalg.norm(norm_G)
   norms = {
-    'gradient_norm': optax.tree.norm(gradient),
-    'update_norm': optax.tree.norm(updates),
-    'parameter_norm': optax.tree.norm(params),
+    'gradient_norm': norm,
+    'gradient_norm_G': norm_G,
+    'update_norm': jnp.linalg.norm(update_norm_G),
+    'update_norm_G': update_norm_G,
+    'parameter_norm': jnp.linalg.norm(_norms(params)),
     'learning_rate': optax.tree.get(opt_state, 'learning_rate'),
   }
-  return TrainState(state.step + 1, params, opt_state), sums | norms
+  taken = jnp.isfinite(sums['nll']) & jnp.isfinite(norm)
+  if stage.max_gradient_norm is not None:
+    taken &= norm <= stage.max_gradient_norm
+  after = TrainState(state.step + 1, params, opt_state)
+  kept = TrainState(state.step + 1, state.params, state.opt_state)
+  after = jax.tree.map(functools.partial(jnp.where, taken), after, kept)
+  sums = jax.tree.map(lambda x: jnp.where(taken, x, 0), sums | norms)
+  # What was not taken has no part in any mean; its norm is told all the same.
+  return after, sums | {'taken': taken.astype(jnp.int32), 'raw_norm': norm}
+
+
+def _norms(tree: Mapping[str, Any]) -> jax.Array:
+  """The norm of each of GROUPS, summed up in float32."""
+  squares = dict.fromkeys(GROUPS, jnp.zeros((), jnp.float32))
+  for path, leaf in jax.tree.leaves_with_path(tree):
+    words = jax.tree_util.keystr(path, simple=True, separator='.').split('.')
+    group = 'norm' if words[-1].endswith('norm') else words[0]
+    group = words[1] if group == 'layers' else group
+    squares[group] += jnp.sum(jnp.square(leaf.astype(jnp.float32)))
+  return jnp.sqrt(jnp.stack(list(squares.values())))
 
 
 def _cut(batch: Mapping[str, jax.Array], parts: int) -> dict[str, jax.Array]:

@@ -12,7 +12,7 @@ os.environ['JAX_NUMPY_RANK_PROMOTION'] = 'raise'
 # Tests compile much and compute little: this halves their time.
 os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 
-# The same examples each time, however slow the machine: a test that fails, fails
-# for what was changed. `pytest --hypothesis-profile=default` looks for new ones.
+# The same examples each time, however slow the machine: what fails, fails for
+# what was changed. `pytest --hypothesis-profile=default` looks for new ones.
 hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
 hypothesis.settings.load_profile('same')

@@ -17,13 +17,13 @@ PACKAGE = 'hephaestus_jax'
 
 FLOORS = (
   (
-    *('errors', 'description', 'attention', 'quiet'),
+    *('errors', 'description', 'quiet'),
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),
-  ('artefacts',),
+  ('artefacts', 'partitioning'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
-    *('checkpoints', 'losses', 'optimizer', 'partitioning'),
+    *('attention', 'checkpoints', 'losses', 'optimizer'),
     *('corpus.files', 'corpus.forge', 'corpus.runner'),
   ),
   (
@@ -32,10 +32,10 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('metrics', 'packing', 'sample', 'update'),
+    *('packing', 'sample', 'skipped', 'update'),
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
-  ('corpus.catalogue', 'corpus.members', 'corpus.acquire'),
+  ('metrics', 'corpus.catalogue', 'corpus.members', 'corpus.acquire'),
   (
     *('cache', 'train', 'corpus.synthesise', 'corpus.retrieve'),
     *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),

@@ -22,19 +22,36 @@ BATCH = {
   'source_B': jnp.array([1, 0, 1], jnp.int32),
 }
 WEIGHTS_R = jnp.array([0.0, 1.0, 0.25])
+Z_LOSS = 0.1
 
 
 def sums_of(
   matrix_DV: jax.Array, hidden_BLD: jax.Array = HIDDEN_BLD, chunks: int = 1
 ) -> losses.LossSums:
   return losses.next_token_loss(
-    lambda hidden_BLD: jnp.einsum('BLD,DV->BLV', hidden_BLD, matrix_DV),
+    matrix_DV,
     hidden_BLD,
     **BATCH,
     role_weights_R=WEIGHTS_R,
     num_sources=2,
+    z_loss=Z_LOSS,
     num_chunks=chunks,
   )
+
+
+def plain(
+  matrix_DV: jax.Array, hidden_BLD: jax.Array, z_loss: float = 0.1
+) -> jax.Array:
+  """The total as the definition reads, for JAX to differentiate."""
+  logits_BLV = jnp.einsum('BLD,DV->BLV', hidden_BLD, matrix_DV)
+  log_z_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
+  targets_BL = jnp.roll(BATCH['tokens_BL'], -1, axis=1)
+  right_BLV = jax.nn.one_hot(targets_BL, logits_BLV.shape[2])
+  nll_BL = log_z_BL - jnp.sum(logits_BLV * right_BLV, axis=-1)
+  _, _, weight_BL = losses.target_weights(
+    BATCH['segment_ids_BL'], BATCH['roles_BL'], WEIGHTS_R
+  )
+  return jnp.sum(weight_BL * (nll_BL + z_loss * log_z_BL**2))
 
 
 def test_the_target_is_the_next_token_of_the_segment():
@@ -89,50 +106,76 @@ def test_the_sums_are_those_of_a_loop_in_plain_python():
       expected['weight_S'][source] += weight
       expected['nll_R'][role] += nll
       expected['tokens_R'][role] += 1
+  expected['total'] = expected['nll'] + Z_LOSS * expected['z']
   actual = dataclasses.asdict(sums_of(MATRIX_DV))
   assert set(actual) == set(expected)
   for name, value in expected.items():
     np.testing.assert_allclose(actual[name], value, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize('chunks', [2, 8])
-def test_chunks_change_neither_the_loss_nor_its_gradients(chunks):
-  def total(
-    matrix_DV: jax.Array, hidden_BLD: jax.Array, chunks: int
-  ) -> jax.Array:
-    return sums_of(matrix_DV, hidden_BLD, chunks).total(0.1)
+@pytest.mark.parametrize('chunks', [1, 2, 8])
+def test_the_gradients_are_those_of_the_definition(chunks):
+  def total(matrix_DV: jax.Array, hidden_BLD: jax.Array) -> jax.Array:
+    return 3.0 * sums_of(matrix_DV, hidden_BLD, chunks).total
 
-  function = jax.value_and_grad(total, argnums=(0, 1))
-  whole, chunked = (function(MATRIX_DV, HIDDEN_BLD, n) for n in (1, chunks))
+  def definition(matrix_DV: jax.Array, hidden_BLD: jax.Array) -> jax.Array:
+    return 3.0 * plain(matrix_DV, hidden_BLD)
+
+  found, expected = (
+    jax.value_and_grad(function, argnums=(0, 1))(MATRIX_DV, HIDDEN_BLD)
+    for function in (total, definition)
+  )
   for a, b in zip(
-    jax.tree.leaves(chunked), jax.tree.leaves(whole), strict=True
+    jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
   ):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_chunks_change_no_sum():
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-    sums_of(MATRIX_DV, chunks=chunks),
+    sums_of(MATRIX_DV, chunks=4),
     sums_of(MATRIX_DV),
   )
+
+
+def test_half_precision_is_summed_up_in_single():
+  half_BLD = HIDDEN_BLD.astype(jnp.bfloat16)
+  d_matrix_DV, d_hidden_BLD = jax.grad(
+    lambda matrix_DV, hidden_BLD: sums_of(matrix_DV, hidden_BLD, 2).total,
+    argnums=(0, 1),
+  )(MATRIX_DV, half_BLD)
+  assert (d_matrix_DV.dtype, d_hidden_BLD.dtype) == (jnp.float32, jnp.bfloat16)
+  expected_DV = jax.grad(plain)(MATRIX_DV, half_BLD.astype(jnp.float32))
+  np.testing.assert_allclose(d_matrix_DV, expected_DV, rtol=0.1, atol=0.05)
 
 
 def test_chunks_keep_the_logits_of_one_part_only():
   length, words = 64, 1000
   hidden_BLD = jnp.zeros((1, length, D))
+  ones_BL = jnp.ones((1, length), jnp.int32)
 
   def memory(chunks: int) -> int:
     def total(matrix_DV: jax.Array) -> jax.Array:
-      nll_BL, _ = losses.token_losses(
-        lambda hidden_BLD: jnp.einsum('BLD,DV->BLV', hidden_BLD, matrix_DV),
-        hidden_BLD,
-        jnp.zeros((1, length), jnp.int32),
-        chunks,
-      )
-      return nll_BL.sum()
+      return losses.cross_entropy(
+        *(hidden_BLD, matrix_DV, ones_BL, ones_BL.astype(jnp.float32)),
+        num_chunks=chunks,
+      )[0]
 
     compiled = jax.jit(jax.grad(total)).lower(jnp.zeros((D, words))).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
   assert memory(16) < memory(1) / 4
+
+
+def test_a_loss_that_nobody_differentiates_computes_no_gradient():
+  arguments = (
+    *(jnp.zeros((1, 64, 256)), jnp.zeros((256, 1000))),
+    *(jnp.ones((1, 64), jnp.int32), jnp.ones((1, 64))),
+  )
+  whole = jax.jit(losses.cross_entropy).lower(*arguments).compile()
+  flops = whole.cost_analysis()['flops']
+  assert flops < 2.5 * 64 * 256 * 1000  # one product; three with gradients
 
 
 def test_chunks_that_do_not_divide_the_length_are_refused():
@@ -145,20 +188,5 @@ def test_the_z_loss_of_equal_logits_is_the_squared_log_of_their_number():
   np.testing.assert_allclose(sums.nll / sums.weight, np.log(V), rtol=1e-6)
   np.testing.assert_allclose(sums.z / sums.weight, np.log(V) ** 2, rtol=1e-6)
   np.testing.assert_allclose(
-    sums.total(0.5) / sums.weight, np.log(V) + np.log(V) ** 2 / 2, rtol=1e-6
-  )
-
-
-def test_the_gradient_of_the_z_loss_is_twice_log_z_times_the_softmax():
-  # Of one token with zero logits: d/dlogit_v (log sum exp)^2 = 2 log(V) / V.
-  def z(logits_V: jax.Array) -> jax.Array:
-    _, log_z_BL = losses.token_losses(
-      lambda hidden_BLD: hidden_BLD,
-      logits_V[None, None],
-      jnp.zeros((1, 1), jnp.int32),
-    )
-    return jnp.sum(jnp.square(log_z_BL))
-
-  np.testing.assert_allclose(
-    jax.grad(z)(jnp.zeros(V)), np.full(V, 2 * np.log(V) / V), rtol=1e-5
+    sums.total / sums.weight, np.log(V) + Z_LOSS * np.log(V) ** 2, rtol=1e-6
   )

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from hephaestus_jax import metrics, model
+from hephaestus_jax import metrics, model, update
 from hephaestus_jax.corpus import document
 
 sys.path.append(str(pathlib.Path(__file__).parent))
@@ -27,9 +27,13 @@ def sums(nll, weight, **changed):
     'nll_R': roles,
     'tokens_R': roles,
     'gradient_norm': np.float32(1),
+    'gradient_norm_G': np.ones(len(update.GROUPS)),
     'update_norm': np.float32(1),
+    'update_norm_G': np.ones(len(update.GROUPS)),
     'parameter_norm': np.float32(1),
     'learning_rate': np.float32(1),
+    'raw_norm': np.float32(1),
+    'taken': np.int32(1),
     **changed,
   }
 
@@ -59,6 +63,38 @@ def test_norms_are_averaged_and_the_rate_is_the_last():
   values = metrics.means([one, two], ['a', 'b'])
   assert values['gradient_norm'] == 2.0
   assert values['learning_rate'] == 0.25
+
+
+def test_norms_are_told_by_group():
+  norm_G = np.arange(len(update.GROUPS), dtype=np.float32)
+  values = metrics.means([sums(1, 1, gradient_norm_G=norm_G)], ['a', 'b'])
+  assert values['gradient_norm/mlp'] == update.GROUPS.index('mlp')
+  assert values['update_norm/mlp'] == 1.0
+
+
+# What update.train_step gives where the update was not taken.
+NOT_TAKEN = jax.tree.map(np.zeros_like, sums(0.0, 0.0)) | {
+  'raw_norm': np.float32(np.inf)
+}
+
+
+def test_an_update_that_was_not_taken_is_counted_and_has_no_part_in_a_mean():
+  one = sums(6.0, 2.0, gradient_norm=np.float32(3))
+  values = metrics.means([one, NOT_TAKEN], ['a', 'b'])
+  assert values['skipped'] == 1.0
+  assert (values['loss'], values['gradient_norm']) == (3.0, 3.0)
+  assert values['learning_rate'] == 1.0
+  assert metrics.means([NOT_TAKEN], ['a', 'b']) == {'skipped': 1.0}
+
+
+def test_a_meter_tells_which_of_its_steps_were_not_taken():
+  meter = metrics.Meter(
+    sources=('a', 'b'), tokens_per_step=100, flops_per_step=1e6
+  )
+  for step in (NOT_TAKEN, sums(2.0, 1.0), NOT_TAKEN, sums(2.0, 1.0)):
+    meter.add(jax.device_put(step), waited=0.0)
+  assert meter.line()['skipped'] == 2.0
+  assert meter.not_taken == [(-3, math.inf), (-1, math.inf)]
 
 
 def test_llama_3_8b_costs_what_its_size_says():

@@ -74,7 +74,7 @@ def loss(config: model.Config, params: dict, batch: dict) -> jax.Array:
     batch['positions_BL'],
   )
   sums = losses.next_token_loss(
-    functools.partial(model.unembed, config, params),
+    model.output_matrix(config, params),
     hidden_BLD,
     tokens_BL=batch['tokens_BL'],
     segment_ids_BL=batch['segment_ids_BL'],
@@ -82,8 +82,9 @@ def loss(config: model.Config, params: dict, batch: dict) -> jax.Array:
     source_B=batch['source_B'],
     role_weights_R=jnp.array([0.5, 1.0, 2.0]),
     num_sources=2,
+    z_loss=1e-3,
   )
-  return sums.total(1e-3) / sums.weight
+  return sums.total / sums.weight
 
 
 loss_and_gradient = jax.jit(

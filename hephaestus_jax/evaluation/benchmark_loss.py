@@ -29,7 +29,7 @@ class BenchmarkLoss:
     batch_size: rows at once; rounded up to what the devices can share.
     max_rows: how many rows count, spread evenly over all (which are sorted by
       the length of their documents); None: all.
-    loss_chunks: see `losses.token_losses`.
+    loss_chunks: see `losses.cross_entropy`.
   """
 
   name: str
@@ -150,7 +150,7 @@ def _sums(
 ) -> tuple[jax.Array, jax.Array]:
   """The summed nll of the predicted tokens, and how many they are."""
   sums = losses.next_token_loss(
-    functools.partial(model.unembed, config, params),
+    model.output_matrix(config, params),
     model.forward(config, params, tokens_BL, segment_ids_BL, positions_BL),
     tokens_BL=tokens_BL,
     segment_ids_BL=segment_ids_BL,

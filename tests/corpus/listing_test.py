@@ -69,7 +69,9 @@ def test_units_are_such_as_the_format_has():
   for of in DATA_SETS:
     for files in of.files:
       suffix = records.format_of(files.pattern)
-      if files.unit not in ('items', 'whole', 'bytes'):
+      if files.unit == 'paragraphs':
+        assert suffix == '.txt', (of.name, files)
+      elif files.unit not in ('items', 'whole', 'bytes'):
         assert suffix == '.json', (of.name, files)
 
 
