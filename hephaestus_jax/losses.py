@@ -129,7 +129,7 @@ def _cross_entropy(
 
 def _with_gradients(
   z_loss: float, num_chunks: int, *arrays: jax.Array
-) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]:
   """What `_cross_entropy` gives, and the gradients of its total."""
   hidden_BLD, matrix_DV, targets_BL, weight_BL = arrays
 

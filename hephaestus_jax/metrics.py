@@ -21,7 +21,7 @@ import tensorboardX
 from jax.sharding import Mesh
 
 from hephaestus_jax import model as transformer
-from hephaestus_jax import update
+from hephaestus_jax import step_lines, update
 from hephaestus_jax.corpus import document
 
 FILE = 'metrics.jsonl'
@@ -205,24 +205,6 @@ class Meter:
     return values
 
 
-def read(
-  path: pathlib.Path, last_step: int | None = None
-) -> list[dict[str, Any]]:
-  """The lines of a metrics.jsonl, to `last_step` where it is given.
-
-  A last line that was cut off in the middle is left out.
-  """
-  if not path.exists():
-    return []
-  lines = []
-  for text in path.read_text().splitlines(keepends=True):
-    if text.endswith('\n'):
-      line = json.loads(text)
-      if last_step is None or line['step'] <= last_step:
-        lines.append(line)
-  return lines
-
-
 class Writer:
   """Appends to metrics.jsonl and TensorBoard; a line is on disk at once."""
 
@@ -235,11 +217,7 @@ class Writer:
         forgets everything.
     """
     path = folder / FILE
-    kept = read(path, -1 if resumed_step is None else resumed_step)
-    text = ''.join(json.dumps(line) + '\n' for line in kept)
-    partial = path.with_name(path.name + '.partial')
-    partial.write_text(text)
-    partial.replace(path)
+    kept = step_lines.rewind(path, resumed_step)
     self.seconds = max((line.get('seconds', 0.0) for line in kept), default=0.0)
     self._file = path.open('a')
     self._board = tensorboardX.SummaryWriter(

@@ -33,9 +33,10 @@ _saved = jax.checkpoint_policies.save_only_these_names
 # memory to the least; None = everything.
 REMAT: dict[str, Callable[..., Any] | None] = {
   'none': None,
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   # All products but the MLP's last: little is left to compute again.
   'minimal': _saved(*_READS, 'gate', 'up', 'attention_output'),
+  # As 'minimal', but attention is computed twice.
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   'attention': _saved(*_READS),  # no attention twice
   'full': jax.checkpoint_policies.nothing_saveable,  # a layer's input alone
   # As 'full', with the layers' inputs in the host's memory.

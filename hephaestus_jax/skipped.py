@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hephaestus_jax import data, errors
+from hephaestus_jax import data, errors, step_lines
 
 FILE = 'skipped.jsonl'
 
@@ -52,11 +52,7 @@ class Skipped:
     self._most = most
     self._in_a_row: list[int] = []
     if self._path.exists():
-      lines = self._path.read_text().splitlines(keepends=True)
-      kept = [
-        line for line in lines if json.loads(line)['step'] <= resumed_step
-      ]
-      self._path.write_text(''.join(kept))
+      step_lines.rewind(self._path, resumed_step)
 
   def add(self, steps: Sequence[tuple[int, float]]) -> None:
     """Takes in steps, (number, norm of the gradient) each, in their order.

@@ -40,6 +40,8 @@ class Stage:
     microbatches: parts that a batch is cut into, one after the other through
       the device's memory. The update is that of the whole batch.
     loss_chunks: see `losses.cross_entropy`.
+    max_gradient_norm: an update whose gradient is larger, before clipping, is
+      not taken; None: only one that is not finite.
   """
 
   name: str

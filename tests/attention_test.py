@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hephaestus_jax import attention
+from hephaestus_jax import attention, data, errors
 
 B, L, N, K, H = 2, 12, 4, 2, 4
 POSITIONS_BL = np.tile(np.r_[0:5, 0:4, 0:3], (B, 1))
@@ -95,3 +95,60 @@ def test_a_query_that_sees_nothing_gives_numbers_and_gradients():
   value, gradients = jax.value_and_grad(total, argnums=(0, 1, 2))(*inputs())
   assert np.isfinite(value)
   assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def wide() -> dict[str, np.ndarray]:
+  """Rows as long and heads as wide as the kernel's smallest blocks."""
+  rng = np.random.default_rng(0)
+  length, width = 256, 128
+  return {
+    'q_BLNH': rng.normal(size=(2, length, 4, width)).astype(np.float32) * 2,
+    'k_BLKH': rng.normal(size=(2, length, 2, width)).astype(np.float32),
+    'v_BLKH': rng.normal(size=(2, length, 2, width)).astype(np.float32),
+    'segment_ids_BL': np.tile(np.repeat([1, 2, 0], [100, 140, 16]), (2, 1)),
+  }
+
+
+@pytest.mark.parametrize('window', [None, 30])
+def test_the_kernel_for_tpu_computes_the_same(window):
+  arrays = wide()
+  segments_BL = arrays.pop('segment_ids_BL')
+  positions_BL = data.positions(segments_BL)
+
+  def xla(q_BLNH: jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array) -> jax.Array:
+    return attention.attend(
+      *(q_BLNH, k_BLKH, v_BLKH),
+      positions_BL=positions_BL,
+      kv_positions_BS=positions_BL,
+      segment_ids_BL=segments_BL,
+      kv_segment_ids_BS=segments_BL,
+      window=window,
+    )
+
+  def kernel(
+    q_BLNH: jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array
+  ) -> jax.Array:
+    return attention.attend_splash(
+      *(q_BLNH, k_BLKH, v_BLKH),
+      segment_ids_BL=segments_BL,
+      window=window,
+      block=128,
+      interpret=True,
+    )
+
+  inside_BL11 = (segments_BL > 0)[..., None, None]
+  found, expected = (
+    jax.value_and_grad(
+      lambda *qkv, read=read: jnp.sum(jnp.sin(read(*qkv)) * inside_BL11),
+      argnums=(0, 1, 2),
+    )(*arrays.values())
+    for read in (xla, kernel)
+  )
+  np.testing.assert_allclose(found[0], expected[0], rtol=1e-4)
+  for a, b in zip(found[1], expected[1], strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_block_that_the_kernel_cannot_take_is_refused():
+  with pytest.raises(errors.UserError, match='attention_block = 100 .* 256'):
+    attention.attend_splash(**wide(), block=100)

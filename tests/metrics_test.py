@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from hephaestus_jax import metrics, model, update
+from hephaestus_jax import metrics, model, step_lines, update
 from hephaestus_jax.corpus import document
 
 sys.path.append(str(pathlib.Path(__file__).parent))
@@ -171,11 +171,13 @@ def test_after_a_resume_no_line_is_there_twice(tmp_path):
 def test_a_start_from_scratch_forgets_an_attempt_without_checkpoint(tmp_path):
   write(tmp_path, None, 1, 2)
   write(tmp_path, None, 1)
-  assert [line['step'] for line in metrics.read(tmp_path / metrics.FILE)] == [1]
+  assert [
+    line['step'] for line in step_lines.read(tmp_path / metrics.FILE)
+  ] == [1]
 
 
 def test_tensorboard_gets_the_values(tmp_path):
   write(tmp_path, None, 1)
   (events,) = (tmp_path / metrics.TENSORBOARD).iterdir()
   assert b'loss' in events.read_bytes()
-  assert math.isclose(metrics.read(tmp_path / metrics.FILE)[0]['loss'], 1.5)
+  assert math.isclose(step_lines.read(tmp_path / metrics.FILE)[0]['loss'], 1.5)

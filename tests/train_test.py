@@ -9,6 +9,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -19,6 +20,7 @@ from hephaestus_jax import (
   metrics,
   model,
   partitioning,
+  skipped,
   train,
   update,
 )
@@ -339,7 +341,34 @@ def test_a_vocabulary_larger_than_the_models_is_refused(folder):
     tiny.run(folder, model=small)
 
 
-def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
+@pytest.mark.parametrize('broken', ['loss', 'norm'])
+def test_an_update_that_is_refused_leaves_everything_but_the_step(
+  params, broken
+):
+  if broken == 'loss':
+    params = {**params, 'final_norm': params['final_norm'] * np.nan}
+    step = stepper(tiny.stage())
+  else:
+    step = stepper(tiny.stage(max_gradient_norm=1e-6))
+  state, sums = step(params, batch())
+  assert (int(state.step), int(sums['taken']), float(sums['nll'])) == (1, 0, 0)
+  assert np.isfinite(sums['raw_norm']) == (broken == 'norm')
+  for a, b in zip(
+    jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+  assert int(optax.tree.get(state.opt_state, 'updates')) == 0
+
+
+def test_the_norms_of_the_groups_are_those_of_their_parameters(params):
+  _, sums = stepper(tiny.stage())(params, batch())
+  whole = np.sqrt(np.square(sums['gradient_norm_G']).sum())
+  np.testing.assert_allclose(sums['gradient_norm'], whole, rtol=1e-5)
+  assert (sums['gradient_norm_G'] > 0).all()
+  assert len(sums['update_norm_G']) == len(update.GROUPS)
+
+
+def test_updates_that_are_refused_one_after_the_other_end_the_run(
   folder, params, compiled
 ):
   bad = {**params, 'final_norm': params['final_norm'] * np.nan}
@@ -348,11 +377,30 @@ def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
   )
   writer.save(1, {'parameters': jax.device_put(bad)})
   writer.close()
-  with pytest.raises(errors.UserError, match='loss is nan at step 1'):
-    tiny.run(folder, init_from=str(folder / 'bad'), compilation_cache=compiled)
+  settings = {
+    'init_from': str(folder / 'bad'),
+    'compilation_cache': compiled,
+    'max_skipped': 2,
+  }
+  with pytest.raises(errors.UserError, match='2 updates in a row .* step 2 of'):
+    tiny.run(folder, **settings)
   stage_folder = folder / 'run' / 'stage1'
   assert checkpoints.steps(stage_folder / checkpoints.FOLDER) == []
-  assert lines(stage_folder) == []
+  assert [line['skipped'] for line in lines(stage_folder)] == [1.0, 1.0]
+  written = (stage_folder / skipped.FILE).read_text().splitlines()
+  mixture = data.Mixture(
+    cache_dir=str(folder / 'cache'), mixture='mixture_v1', seed=0
+  )
+  for step, line in enumerate(map(json.loads, written)):
+    assert line['step'] == step + 1
+    assert line['gradient_norm'] == 'nan'
+    read = [mixture.batch(step, 8)['tokens_BL'][place] for place in range(8)]
+    kept = {
+      source: data.Rows(str(folder / 'cache'), source, 'train').read(rows)
+      for source, rows in line['rows'].items()
+    }
+    found = [row.tolist() for rows in kept.values() for row in rows['tokens']]
+    assert sorted(found) == sorted(row.tolist() for row in read)
 
 
 def test_a_dry_run_builds_shapes_and_reads_a_batch_but_writes_nothing(folder):
