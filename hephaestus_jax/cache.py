@@ -557,19 +557,26 @@ def _train_tokenizer(
 ) -> bool:
   """Trains the tokenizer of a run if it has none yet.
 
+  Only a *.model is trained. One in a folder that no command made is somebody's
+  own, and is used as it is.
+
   Returns:
     Whether it was trained now.
 
   Raises:
-    errors.UserError: `path` can't be trained, or was trained on something else.
+    errors.UserError: `path` was trained on something else, or its folder is
+      not one for it.
   """
-  if new is None:
-    return False
   file = pathlib.Path(path)
-  if file.suffix != '.model':
+  if new is None or file.suffix != '.model':
+    return False
+  if file.parent.is_dir() and not (file.parent / artefacts.INPUTS).exists():
+    if file.is_file():
+      return False
     raise errors.UserError(
-      f'tokenizer_path {path!r} can not be trained: name a *.model file, or '
-      'set new_tokenizer to None.'
+      f'There is no tokenizer at {path}. A new one needs a folder of its own, '
+      'which must not exist yet: name a file in such a folder, or one that is '
+      'there.'
     )
   inputs = {'corpus': corpus, **dataclasses.asdict(new)}
   if artefacts.reusable(file.parent, inputs):

@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 import re
+import shutil
 import sys
 import textwrap
 
@@ -477,6 +478,18 @@ def test_the_road_from_nothing_trains_a_tokenizer_and_mixes_all(
   assert sum(shares.values()) == pytest.approx(1)
   code = [s.name for s in packages.SOURCES if s.kind == 'code']
   assert sum(shares[f'{name}_v1'] for name in code) == pytest.approx(0.32)
+  # A tokenizer of one's own is used as it is, wherever it lies.
+  (tmp_path / 'own').mkdir()
+  shutil.copy(path, tmp_path / 'own' / 'tokenizer.model')
+  own = str(tmp_path / 'own' / 'tokenizer.model')
+  assert run(corpus, own, tmp_path / 'cache', **arguments)['reused'] is True
+  with pytest.raises(errors.UserError, match='no tokenizer at .*absent.model'):
+    run(
+      corpus,
+      str(tmp_path / 'own' / 'absent.model'),
+      tmp_path / 'cache',
+      **arguments,
+    )
   batch = data.Mixture(
     cache_dir=str(tmp_path / 'cache'), mixture='forge_stage1_v1'
   ).batch(0, 50)
