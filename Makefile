@@ -32,6 +32,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/run tpu_scripts/*.sh
 
 # Pins what setup.cfg asks for, as of today, from a new environment.
 lock:
