@@ -79,6 +79,11 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/train.gin',
     'rows -> checkpoints, stages I to III',
   ),
+  'convert': Command(
+    'hephaestus_jax.convert.convert.convert',
+    'gin/stages/convert.gin',
+    'Hugging Face or GGUF -> checkpoint (IMPORT); checkpoint -> Hugging Face',
+  ),
   'evaluate': Command(
     'hephaestus_jax.evaluation.evaluate.evaluate',
     'gin/stages/evaluate.gin',
@@ -261,7 +266,7 @@ def _execute(
 ) -> dict[str, Any]:
   """Runs the function that a run file configures."""
   files = [f for f in (options.run_file, *options.gin_file) if f]
-  if not files:
+  if not (files or overrides):
     raise errors.UserError(
       f'hephaestus {options.command} needs a run file, such as '
       'gin/runs/demo.gin.'

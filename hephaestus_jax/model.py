@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh
 
 from hephaestus_jax import attention, errors, partitioning
 
@@ -386,6 +387,18 @@ def logical_axes(config: Config) -> dict[str, Any]:
     is_leaf=lambda node: isinstance(node, tuple),
   )
   return axes
+
+
+def placed(config: Config, mesh: Mesh) -> dict[str, Any]:
+  """The parameters' shapes and dtypes, each with its place on the mesh."""
+  shapes = abstract(config)
+  return jax.tree.map(
+    lambda shape, place: jax.ShapeDtypeStruct(
+      shape.shape, shape.dtype, sharding=place
+    ),
+    shapes,
+    partitioning.shardings(mesh, logical_axes(config), shapes),
+  )
 
 
 def num_parameters(config: Config) -> int:

@@ -222,12 +222,7 @@ def state_shapes(
   The moments of a parameter lie where the parameter does.
   """
   everywhere = NamedSharding(mesh, PartitionSpec())
-  params = transformer.abstract(config)
-  params = jax.tree.map(
-    _placed,
-    params,
-    partitioning.shardings(mesh, transformer.logical_axes(config), params),
-  )
+  params = transformer.placed(config, mesh)
   opt_state = optax.tree.map_params(
     optimizer,
     lambda shape, param: _placed(shape, param.sharding),

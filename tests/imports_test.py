@@ -32,7 +32,7 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('packing', 'sample', 'skipped', 'update'),
+    *('convert', 'packing', 'sample', 'skipped', 'update'),
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
   ('metrics', 'corpus.catalogue', 'corpus.members', 'corpus.acquire'),
@@ -51,11 +51,15 @@ MODEL_LIBRARIES = ('flax', 'jax', 'jaxlib', 'optax', 'orbax')
 OWNERS = {
   'apache_beam': ('corpus.datasets', 'corpus.pipelines', 'corpus.runner'),
   'faiss': ('corpus.retrieve.neighbours',),
+  'gguf': ('convert.gguf_file',),
   'gin': ('configuration', 'main'),
   'matplotlib': ('report',),
   'openTSNE': ('corpus.retrieve.embedding_map',),
   'orbax': ('checkpoints',),
-  'safetensors': ('corpus.retrieve.bert_checkpoint',),
+  'safetensors': (
+    'convert.safetensor_files',
+    'corpus.retrieve.bert_checkpoint',
+  ),
   'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
   'seqio': ('cache',),
   'tensorflow': ('cache', 'corpus.datasets', 'corpus.forge'),

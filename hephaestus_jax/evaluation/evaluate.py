@@ -90,7 +90,9 @@ def evaluate(
       jax.config.update('jax_compilation_cache_dir', compilation_cache)
       jit_cache.reset_cache()  # else the process's first jit has decided it
     mesh = partitioning.make_mesh() if mesh is None else mesh
-    params = checkpoints.restore_parameters(checkpoint, _shapes(model, mesh))
+    params = checkpoints.restore_parameters(
+      checkpoint, transformer.placed(model, mesh)
+    )
     with artefacts.written(folder, inputs) as target:
       for benchmark in benchmarks:
         with jax.set_mesh(mesh) if mesh.size > 1 else contextlib.nullcontext():
@@ -107,21 +109,6 @@ def evaluate(
   for name in names:
     print('\n'.join(table(name, results[name])))
   return {'reused': reused, 'results': results}
-
-
-def _shapes(config: transformer.Config, mesh: Mesh) -> dict[str, Any]:
-  """The parameters' shapes, each with its place on the mesh."""
-  shapes = transformer.abstract(config)
-  places = partitioning.shardings(
-    mesh, transformer.logical_axes(config), shapes
-  )
-  return jax.tree.map(
-    lambda shape, place: jax.ShapeDtypeStruct(
-      shape.shape, shape.dtype, sharding=place
-    ),
-    shapes,
-    places,
-  )
 
 
 def _checkpoint_identity(
