@@ -13,7 +13,6 @@ import dataclasses
 import json
 import pathlib
 import tempfile
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -236,7 +235,7 @@ def export_checkpoint(
   )
   made_by = step.parents[1]
   trained = artefacts.read_inputs(made_by)
-  config = _config(trained['model'])
+  config = trained_config(made_by)
   vocabulary = tokenizer.load(tokenizer_path)
   wanted = trained['data']['tokenizer']
   if vocabulary.fingerprint != wanted:
@@ -286,13 +285,24 @@ def _json(value: Any) -> bytes:
   return (json.dumps(value, indent=2, sort_keys=True) + '\n').encode()
 
 
-def _config(described: Mapping[str, Any]) -> transformer.Config:
-  """The network that a stage's inputs.json describes."""
+def trained_config(stage: pathlib.Path) -> transformer.Config:
+  """The network that a stage's folder (or an import's) holds.
+
+  Raises:
+    errors.UserError: no command finished the folder.
+  """
+  described = artefacts.read_inputs(stage)['model']
   fields = {field.name for field in dataclasses.fields(transformer.Config)}
   values = {key: v for key, v in described.items() if key in fields}
   if values.get('rope_scaling') is not None:
     values['rope_scaling'] = transformer.RopeScaling(**values['rope_scaling'])
   return transformer.Config(**values)
+
+
+@jax.jit
+def _layer(stacked: jax.Array, layer: int) -> jax.Array:
+  """One layer, by a program that serves them all."""
+  return jax.lax.dynamic_index_in_dim(stacked, layer, keepdims=False)
 
 
 def _write_tensors(
@@ -320,7 +330,7 @@ def _write_tensors(
 
     def read(name: str) -> np.ndarray:
       key, layer = places[name]
-      leaf = leaves[key] if layer is None else leaves[key][layer]
+      leaf = leaves[key] if layer is None else _layer(leaves[key], layer)
       tensor = layout.to_theirs(layout.PLACES[key], config, np.asarray(leaf))
       cast = tensor.astype(jnp.dtype(dtype), copy=False)
       if dtype == 'float16' and not np.isfinite(cast).all():

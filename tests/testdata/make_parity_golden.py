@@ -7,6 +7,7 @@ and norms are far from 1), tokens and the logits of its own eager float32 code.
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -46,8 +47,13 @@ CASES = {
 }
 
 
-def reference(case: str, seed: int) -> dict[str, np.ndarray]:
-  """A random network's tensors by name, and its 'tokens' and 'logits'."""
+def config_json(case: str) -> dict[str, Any]:
+  """A case's config.json, as transformers 5 writes it."""
+  return SMALL | CASES[case] | {'model_type': case.split('_')[0]}
+
+
+def reference(case: str, seed: int) -> tuple[Any, dict[str, np.ndarray]]:
+  """A random network; its tensors by name, and its 'tokens' and 'logits'."""
   import torch
   import transformers
 
@@ -66,9 +72,17 @@ def reference(case: str, seed: int) -> dict[str, np.ndarray]:
       values = 1 + values / 4 if 'norm' in name else values / 2
       tensor.copy_(torch.from_numpy(values))
       arrays[name] = values
-    tokens = rng.integers(0, config.vocab_size, (2, LENGTH)).astype(np.int32)
-    logits = network(torch.from_numpy(tokens).long()).logits.numpy()
-  return arrays | {'tokens': tokens, 'logits': logits}
+  tokens = rng.integers(0, config.vocab_size, (2, LENGTH)).astype(np.int32)
+  logits = logits_of(network, tokens)
+  return network, arrays | {'tokens': tokens, 'logits': logits}
+
+
+def logits_of(network: Any, tokens: np.ndarray) -> np.ndarray:
+  """What a network of transformers predicts for tokens."""
+  import torch
+
+  with torch.no_grad():
+    return network(torch.from_numpy(tokens).long()).logits.numpy()
 
 
 if __name__ == '__main__':
@@ -77,6 +91,6 @@ if __name__ == '__main__':
     **{
       f'{case}/{name}': array
       for case in CASES
-      for name, array in reference(case, seed=0).items()
+      for name, array in reference(case, seed=0)[1].items()
     },
   )
