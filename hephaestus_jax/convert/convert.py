@@ -35,6 +35,7 @@ from hephaestus_jax.convert import (
   gguf_file,
   gguf_vocabulary,
   layout,
+  own_vocabulary,
   published,
   safetensor_files,
   stream,
@@ -250,7 +251,7 @@ def export_checkpoint(
     )
   if file_bytes < 1:
     raise errors.UserError('FILE_GB must be above 0.')
-  files = published.read(pathlib.Path(tokenizer_path).parent)
+  files = _vocabulary_files(vocabulary, pathlib.Path(tokenizer_path))
   inputs = {
     'checkpoint': {
       'step': step.name,
@@ -279,6 +280,18 @@ def export_checkpoint(
     'parameters': transformer.num_parameters(config),
     'dtype': dtype,
   }
+
+
+def _vocabulary_files(
+  vocabulary: tokenizer.Tokenizer, path: pathlib.Path
+) -> dict[str, bytes]:
+  """The small files of an export: those that were published, or new ones."""
+  files = published.read(path.parent)
+  made_here = isinstance(vocabulary, tokenizer.SentencePiece)
+  if made_here and 'tokenizer.json' not in files:
+    files |= own_vocabulary.files(path)
+    files['tokenizer.model'] = path.read_bytes()
+  return files
 
 
 def _json(value: Any) -> bytes:

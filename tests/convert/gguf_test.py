@@ -1,4 +1,4 @@
-"""GGUF files, written here by the gguf library as llama.cpp's converter does."""
+"""GGUF files, written by the gguf library as llama.cpp does."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""A part of a parameter is that part of the tensor; nothing moves on the way."""
+"""A part of a parameter is that part of the tensor, unchanged."""
 
 import numpy as np
 import pytest
