@@ -126,10 +126,9 @@ def run() -> bool:
   print(f'imported in {time.time() - start:.1f} s')
   published = base / convert.published.FOLDER
   start = time.time()
-  exported = main.execute(
-    ['convert', *here, f'--gin.CHECKPOINT={base}']
-    + [f'--gin.TOKENIZER={published / "tokenizer.json"}']
-  )['folder']
+  exported = main.execute(['convert', *here, f'--gin.CHECKPOINT={base}'])[
+    'folder'
+  ]
   print(f'exported in {time.time() - start:.1f} s')
 
   vocabulary = vocabularies.load(str(published / 'tokenizer.json'))

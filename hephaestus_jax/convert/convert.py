@@ -217,8 +217,8 @@ def export_checkpoint(
   Args:
     checkpoint: a stage's folder (its newest checkpoint) or a step's; an
       import's folder is one too.
-    tokenizer_path: the vocabulary that it was trained with. The files that are
-      published beside it go along.
+    tokenizer_path: the vocabulary that a stage was trained with. The files that
+      are published beside it go along; an import's own need no naming.
     folder: what is written.
     dtype: 'float32', 'bfloat16' or 'float16'; None: as the parameters are.
     file_bytes: of a safetensors file, at most.
@@ -237,13 +237,7 @@ def export_checkpoint(
   made_by = step.parents[1]
   trained = artefacts.read_inputs(made_by)
   config = trained_config(made_by)
-  vocabulary = tokenizer.load(tokenizer_path)
-  wanted = trained['data']['tokenizer']
-  if vocabulary.fingerprint != wanted:
-    raise errors.UserError(
-      f'{tokenizer_path} is the vocabulary {vocabulary.fingerprint}, and '
-      f'{checkpoint} was trained with {wanted}. Set TOKENIZER to that one.'
-    )
+  vocabulary = trained['data']['tokenizer']
   dtype = dtype or config.param_dtype
   if dtype not in stream.FLOATS:
     raise errors.UserError(
@@ -251,13 +245,13 @@ def export_checkpoint(
     )
   if file_bytes < 1:
     raise errors.UserError('FILE_GB must be above 0.')
-  files = _vocabulary_files(vocabulary, pathlib.Path(tokenizer_path))
+  files = _files(made_by, vocabulary, tokenizer_path)
   inputs = {
     'checkpoint': {
       'step': step.name,
       'trained_from': artefacts.fingerprint(trained),
     },
-    'tokenizer': vocabulary.fingerprint,
+    'tokenizer': vocabulary,
     'dtype': dtype,
     'file_bytes': file_bytes,
   }
@@ -282,12 +276,30 @@ def export_checkpoint(
   }
 
 
-def _vocabulary_files(
-  vocabulary: tokenizer.Tokenizer, path: pathlib.Path
+def _files(
+  made_by: pathlib.Path, vocabulary: str, tokenizer_path: str
 ) -> dict[str, bytes]:
-  """The small files of an export: those that were published, or new ones."""
+  """The small files of an export: those that were published, or new ones.
+
+  Args:
+    made_by: the checkpoint's stage. An import has its files in it.
+    vocabulary: the fingerprint of the one that it was trained with.
+    tokenizer_path: where a trained stage's is.
+
+  Raises:
+    errors.UserError: there is another vocabulary.
+  """
+  if (made_by / published.FOLDER).is_dir():
+    return published.read(made_by / published.FOLDER)
+  path = pathlib.Path(tokenizer_path)
+  found = tokenizer.load(tokenizer_path)
+  if found.fingerprint != vocabulary:
+    raise errors.UserError(
+      f'{path} is the vocabulary {found.fingerprint}, and {made_by} was trained '
+      f'with {vocabulary}. Set TOKENIZER to that one.'
+    )
   files = published.read(path.parent)
-  made_here = isinstance(vocabulary, tokenizer.SentencePiece)
+  made_here = isinstance(found, tokenizer.SentencePiece)
   if made_here and 'tokenizer.json' not in files:
     files |= own_vocabulary.files(path)
     files['tokenizer.model'] = path.read_bytes()

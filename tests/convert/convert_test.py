@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import sys
 
 import gin
@@ -33,10 +34,12 @@ def take_in(source, to, dtype=None, **mesh):
   )
 
 
-def give_out(base, to, dtype=None, file_bytes=1 << 30, **mesh):
+def give_out(
+  base, to, dtype=None, file_bytes=1 << 30, tokenizer='none', **mesh
+):
   return convert.export_checkpoint(
     str(base),
-    str(base / 'published' / 'tokenizer.json'),
+    str(tokenizer),
     str(to),
     dtype=dtype,
     file_bytes=file_bytes,
@@ -153,7 +156,6 @@ def test_the_command_takes_either_direction(tmp_path, capsys):
     [
       *('convert', run_dir, '--gin.DTYPE=bfloat16'),
       f'--gin.CHECKPOINT={tmp_path}/base',
-      f'--gin.TOKENIZER={tmp_path}/base/published/tokenizer.json',
     ]
   )
   assert out['folder'] == str(tmp_path / 'forge' / 'hugging_face')
@@ -171,19 +173,29 @@ def test_other_weights_are_not_taken_for_the_ones_imported(tmp_path):
     take_in(source, tmp_path / 'base')
 
 
-def test_another_vocabulary_does_not_go_along(base, tmp_path):
-  other = tmp_path / 'tokenizer.json'
+def test_a_stage_goes_along_with_its_own_vocabulary_alone(base, tmp_path):
+  stage = tmp_path / 'stage1'
+  shutil.copytree(base, stage, ignore=lambda *_: ['published'])
+  own = tmp_path / 'tokenizer.json'
   text = (base / 'published' / 'tokenizer.json').read_text()
-  other.write_text(text.replace('"z"', '"Z"'))
+  settings = base / 'published' / 'tokenizer_config.json'
+  shutil.copy(settings, tmp_path)
+  own.write_text(text.replace('"z"', '"Z"'))
   with pytest.raises(errors.UserError, match='was trained with'):
-    convert.export_checkpoint(
-      str(base),
-      str(other),
-      str(tmp_path / 'back'),
-      dtype=None,
-      file_bytes=1000,
-      mesh=tiny.mesh(),
-    )
+    give_out(stage, tmp_path / 'back', tokenizer=own)
+  own.write_text(text)
+  give_out(stage, tmp_path / 'back', tokenizer=own)
+  assert (tmp_path / 'back' / 'tokenizer.json').read_text() == text
+
+
+def test_weights_without_a_vocabulary_go_in_and_out(tmp_path):
+  tensors = small_model.tensors()
+  source = small_model.publish(tmp_path / 'hf', tensors)
+  for path in source.glob('*token*'):
+    path.unlink()
+  take_in(source, tmp_path / 'base')
+  give_out(tmp_path / 'base', tmp_path / 'back')
+  assert small_model.read(tmp_path / 'back').keys() == tensors.keys()
 
 
 def test_what_is_no_checkpoint_is_refused(base, tmp_path):
