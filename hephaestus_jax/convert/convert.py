@@ -295,8 +295,8 @@ def _files(
   found = tokenizer.load(tokenizer_path)
   if found.fingerprint != vocabulary:
     raise errors.UserError(
-      f'{path} is the vocabulary {found.fingerprint}, and {made_by} was trained '
-      f'with {vocabulary}. Set TOKENIZER to that one.'
+      f'{path} is the vocabulary {found.fingerprint}, and {made_by} was '
+      f'trained with {vocabulary}. Set TOKENIZER to that one.'
     )
   files = published.read(path.parent)
   made_here = isinstance(found, tokenizer.SentencePiece)
