@@ -149,7 +149,7 @@ def import_checkpoint(
       writer.close()
       published.write(partial / published.FOLDER, files)
       (partial / MODEL_GIN).write_text(model_gin(config, path.name))
-    print(f'imported {path} to {target}: {_told(config)}')
+    print(f'imported {path} to {target}: {_told(config, config.param_dtype)}')
   return {
     'folder': str(target),
     'reused': reused,
@@ -174,9 +174,8 @@ def _opened(path: pathlib.Path) -> tuple[stream.Tensors, dict[str, bytes]]:
   return safetensor_files.Folder(path), files
 
 
-def _told(config: transformer.Config) -> str:
-  count = transformer.num_parameters(config)
-  return f'{count:,} parameters in {config.param_dtype}'
+def _told(config: transformer.Config, dtype: str) -> str:
+  return f'{transformer.num_parameters(config):,} parameters in {dtype}'
 
 
 def model_gin(config: transformer.Config, name: str) -> str:
@@ -263,11 +262,14 @@ def export_checkpoint(
       step, transformer.placed(config, mesh)
     )
     kept = json.loads(files.get(published.CONFIG, b'{}'))
+    if 'sequence_length' in trained['data']:
+      longest = {'max_position_embeddings': trained['data']['sequence_length']}
+      kept = longest | kept
     files[published.CONFIG] = _json(architecture.to_json(config, dtype, kept))
     with artefacts.written(target, inputs) as partial:
       _write_tensors(partial, config, params, dtype, file_bytes)
       published.write(partial, files)
-    print(f'exported {step} to {target}: {_told(config)}')
+    print(f'exported {step} to {target}: {_told(config, dtype)}')
   return {
     'folder': str(target),
     'reused': reused,

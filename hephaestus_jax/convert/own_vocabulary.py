@@ -99,7 +99,7 @@ def files(path: pathlib.Path) -> dict[str, bytes]:
     'clean_up_tokenization_spaces': False,
   } | {name: pieces[i] for name, i in named.items() if i is not None}
   ends = [loaded.eos_id, loaded.token_id(chat.TURN_END)]
-  generation = {
+  ids = {
     'bos_token_id': loaded.bos_id,
     'eos_token_id': [i for i in ends if i is not None],
     'pad_token_id': loaded.pad_id,
@@ -107,7 +107,8 @@ def files(path: pathlib.Path) -> dict[str, bytes]:
   found = {
     'tokenizer.json': made.to_str(pretty=True),
     'tokenizer_config.json': json.dumps(settings, indent=2) + '\n',
-    'generation_config.json': json.dumps(generation, indent=2) + '\n',
+    'generation_config.json': json.dumps(ids, indent=2) + '\n',
+    'config.json': json.dumps(ids),  # what the network's is added to
     'chat_template.jinja': CHAT_TEMPLATE,
   }
   return {name: text.encode() for name, text in found.items()}
