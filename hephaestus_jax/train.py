@@ -29,6 +29,7 @@ from hephaestus_jax import (
   errors,
   metrics,
   partitioning,
+  preemption,
   skipped,
   update,
 )
@@ -73,6 +74,7 @@ def train(
   checkpoint_every: int = 1000,
   log_every: int = 10,
   keep: int = 2,
+  keep_every: int | None = None,
   max_skipped: int = 10,
   init_from: str | None = None,
   compilation_cache: str | None = None,
@@ -100,7 +102,9 @@ def train(
     checkpoint_every: steps from a checkpoint to the next.
     log_every: steps from a line of metrics.jsonl to the next. There is one at
       every checkpoint too.
-    keep: how many checkpoints of a stage stay.
+    keep: how many of a stage's newest checkpoints stay.
+    keep_every: the first checkpoint of every so many steps stays for good;
+      None: of none.
     max_skipped: so many steps in a row whose update was not taken end the run.
     init_from: a trained stage's folder, or one of its checkpoints, whose
       parameters the first stage starts from; None: fresh ones.
@@ -114,13 +118,14 @@ def train(
 
   Raises:
     errors.UserError: the stages, the cache and the network don't fit together;
-      a stage's folder was made from other inputs; a checkpoint doesn't fit or
-      is damaged; `max_skipped` was reached.
+      a stage's folder was made from other inputs; a checkpoint doesn't fit, or
+      can't be written; all of a stage's are damaged; `max_skipped` was reached.
     SystemExit: SIGTERM came, and the state is saved.
   """
   for name, every in (
     ('evaluate_every', evaluate_every),
     ('checkpoint_every', checkpoint_every),
+    ('keep_every', keep_every),
     ('log_every', log_every),
   ):
     if every is not None and every < 1:
@@ -135,9 +140,12 @@ def train(
   source = _Source.of_folder(init_from)
   report: dict[str, Any] = {}
   reused = True
-  with checkpoints.termination() as terminated:
-    for stage, mixture in zip(stages, mixtures, strict=True):
+  with preemption.termination() as terminated:
+    for number, (stage, mixture) in enumerate(
+      zip(stages, mixtures, strict=True)
+    ):
       folder = pathlib.Path(model_dir) / stage.name
+      later = [pathlib.Path(model_dir) / x.name for x in stages[number + 1 :]]
       tokens = stage.steps * stage.batch_size * mixture.sequence_length
       report[stage.name] = {'steps': stage.steps, 'tokens': tokens}
       inputs = {
@@ -148,7 +156,7 @@ def train(
         'parameters': source.identity,
         'seed': seed,
       }
-      if not _finished(folder, stage, inputs):
+      if not _finished(folder, stage, inputs, later[:1]):
         reused = False
         _run(
           _Setup(model, stage, mixture, mesh, folder, source.folder, seed),
@@ -157,6 +165,7 @@ def train(
           checkpoint_every=checkpoint_every,
           log_every=log_every,
           keep=keep,
+          keep_every=keep_every,
           max_skipped=max_skipped,
           terminated=terminated,
         )
@@ -286,9 +295,15 @@ def _data_identity(mixture: data.Mixture, cache_dir: str) -> dict[str, Any]:
 
 
 def _finished(
-  folder: pathlib.Path, stage: update.Stage, inputs: Mapping[str, Any]
+  folder: pathlib.Path,
+  stage: update.Stage,
+  inputs: Mapping[str, Any],
+  following: Sequence[pathlib.Path],
 ) -> bool:
   """Whether the stage is done; if it was never begun, makes its folder.
+
+  Its last checkpoint must be whole, unless the stage in the folder `following`
+  has one of its own and starts from this one no more.
 
   Raises:
     errors.UserError: the folder was made from other inputs.
@@ -296,8 +311,11 @@ def _finished(
   if not artefacts.reusable(folder, inputs):
     with artefacts.written(folder, inputs):
       pass  # inputs.json is there from the start: a resume is held to it
-  steps = checkpoints.steps(folder / checkpoints.FOLDER)
-  if steps[-1:] == [stage.steps]:
+  saved = folder / checkpoints.FOLDER
+  needed = not any(checkpoints.steps(x / checkpoints.FOLDER) for x in following)
+  if checkpoints.steps(saved)[-1:] == [stage.steps] and (
+    not needed or checkpoints.newest_whole(saved) == stage.steps
+  ):
     print(f'reused {folder}: {stage.steps} steps done')
     return True
   return False
@@ -309,13 +327,13 @@ def _start(setup: _Setup) -> tuple[update.TrainState, int | None]:
   # The order matters.
   # 1. The newest checkpoint of this stage: what was interrupted goes on.
   folder = setup.folder / checkpoints.FOLDER
-  if steps := checkpoints.steps(folder):
-    newest = folder / str(steps[-1])
+  if (resumed := checkpoints.newest_whole(folder)) is not None:
+    newest = folder / str(resumed)
     params = checkpoints.restore(newest, checkpoints.PARAMETERS, shapes.params)
     step, opt_state = checkpoints.restore(
       newest, OPTIMIZER, (shapes.step, shapes.opt_state)
     )
-    return update.TrainState(step, params, opt_state), steps[-1]
+    return update.TrainState(step, params, opt_state), resumed
   # 2. The parameters of the stage before, or those of `init_from`.
   if setup.source is not None:
     params = checkpoints.restore_parameters(setup.source, shapes.params)
@@ -341,8 +359,9 @@ def _run(
   checkpoint_every: int,
   log_every: int,
   keep: int,
+  keep_every: int | None,
   max_skipped: int,
-  terminated: Callable[[], bool],
+  terminated: Callable[[int], bool],
 ) -> None:
   """Trains one stage from wherever it is to its end."""
   stage, mixture, mesh = setup.stage, setup.mixture, setup.mesh
@@ -356,16 +375,17 @@ def _run(
   ).compile()
   with contextlib.ExitStack() as stack:
     stack.enter_context(jax.set_mesh(mesh))
+    state, resumed = _start(setup)
     saver = stack.enter_context(
       contextlib.closing(
         checkpoints.Writer(
           setup.folder / checkpoints.FOLDER,
           keep=keep,
+          keep_every=keep_every,
           items=(checkpoints.PARAMETERS, OPTIMIZER),
         )
       )
     )
-    state, resumed = _start(setup)
     first = resumed or 0
     writer = stack.enter_context(
       contextlib.closing(metrics.Writer(setup.folder, resumed_step=resumed))
@@ -402,7 +422,8 @@ def _run(
       state, sums = compiled_step(state, _on_devices(mesh, batch))
       meter.add(sums, waited)
       bar.update()
-      last, stopping = step == stage.steps, terminated()
+      saver.check()
+      last, stopping = step == stage.steps, terminated(step)
       save = last or stopping or step % checkpoint_every == 0
       # A line never reaches over a checkpoint, so none is lost by a resume.
       if save or step % log_every == 0:

@@ -1,8 +1,10 @@
 """What is saved comes back, on any mesh; what doesn't fit is refused."""
 
+import contextlib
 import os
 import pathlib
-import signal
+import shutil
+import subprocess
 import sys
 
 import jax
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hephaestus_jax import checkpoints, errors
+from hephaestus_jax import checkpoints, errors, manifest
 
 sys.path.append(str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
@@ -31,8 +33,10 @@ def _abstract(tree, mesh):
   )
 
 
-def _save(folder, *steps, tree=TREE, keep=2):
-  writer = checkpoints.Writer(folder, keep=keep, items=('parameters',))
+def _save(folder, *steps, tree=TREE, keep=2, keep_every=None):
+  writer = checkpoints.Writer(
+    folder, keep=keep, keep_every=keep_every, items=('parameters',)
+  )
   for step in steps:
     writer.save(step, {'parameters': _placed(tree, tiny.mesh())})
   writer.close()
@@ -87,12 +91,156 @@ def test_a_checkpoint_without_its_commit_marker_is_not_there(tmp_path):
 
 def test_what_no_save_finished_is_removed_and_saved_again(tmp_path, capsys):
   _save(tmp_path, 1, 2)
-  (tmp_path / '2' / checkpoints.COMMITTED).unlink()
+  for name in (checkpoints.COMMITTED, manifest.NAME):
+    (tmp_path / '2' / name).unlink()
   (tmp_path / '3.orbax-checkpoint-tmp').mkdir()
+  assert checkpoints.newest_whole(tmp_path) == 1
+  assert f'removed {tmp_path / "2"}' in capsys.readouterr().err
   _save(tmp_path, 2)
   assert checkpoints.steps(tmp_path) == [1, 2]
-  assert 'removed' in capsys.readouterr().out
   assert not (tmp_path / '3.orbax-checkpoint-tmp').exists()
+
+
+def test_the_first_checkpoint_of_every_so_many_steps_stays(tmp_path):
+  # As many as SIGTERM at odd steps may make of them.
+  _save(tmp_path, 3, 6, 9, 12, 14, 17, 20, 31, 34, 37, keep_every=10)
+  assert checkpoints.steps(tmp_path) == [12, 20, 31, 34, 37]
+
+
+def _cut(path):
+  os.truncate(path, path.stat().st_size // 2)
+
+
+def _flip(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+
+
+def _files(step_folder):
+  return [path for path in sorted(step_folder.rglob('*')) if path.is_file()]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """The checkpoints of a run of four steps: 2 and 4."""
+  folder = tmp_path_factory.mktemp('trained')
+  tiny.write_cache(folder / 'cache', {'a': 0.7, 'b': 0.3})
+  tiny.run(folder)
+  return folder / 'run' / 'stage1' / checkpoints.FOLDER
+
+
+@pytest.mark.parametrize('harm', [_cut, _flip, pathlib.Path.unlink])
+def test_harm_to_any_one_file_is_named_and_the_step_before_is_taken(
+  trained, tmp_path, harm, capsys
+):
+  names = [path.relative_to(trained) for path in _files(trained / '4')]
+  assert len(names) > 60
+  assert {path.name for path in names} >= {checkpoints.COMMITTED, manifest.NAME}
+  here = tmp_path / checkpoints.FOLDER
+  shutil.copytree(trained, here)
+  for name in names:
+    harm(here / name)
+    assert checkpoints.newest_whole(here) == 2, name
+    said = capsys.readouterr().err
+    assert str(here / name) in said and 'goes on from step 2' in said
+    assert checkpoints.steps(here) == [2]
+    (here / '4.damaged').rename(here / '4')
+    (here / name).write_bytes((trained / name).read_bytes())
+    shutil.copystat(trained / name, here / name)
+  assert checkpoints.newest_whole(here) == 4
+
+
+def test_a_damaged_step_put_aside_makes_room_for_the_next_one(
+  trained, tmp_path
+):
+  here = tmp_path / checkpoints.FOLDER
+  shutil.copytree(trained, here)
+  for _ in range(2):
+    _flip(here / '4' / checkpoints.COMMITTED)
+    assert checkpoints.newest_whole(here) == 2
+    shutil.copytree(trained / '4', here / '4')
+  assert checkpoints.newest_whole(here) == 4
+
+
+def test_when_every_step_is_damaged_nothing_is_begun_anew(trained, tmp_path):
+  here = tmp_path / checkpoints.FOLDER
+  shutil.copytree(trained, here)
+  for step in ('2', '4'):
+    _flip(here / step / 'parameters' / 'embedding' / '0.0')
+  with pytest.raises(errors.UserError) as caught:
+    checkpoints.newest_whole(here)
+  for word in ('2/parameters/embedding/0.0', '4/parameters/embedding/0.0'):
+    assert word in str(caught.value)
+  assert checkpoints.steps(here) == [2, 4]
+
+
+def test_parameters_are_not_read_from_a_damaged_checkpoint(tmp_path):
+  _save(tmp_path, 1)
+  _flip(tmp_path / '1' / 'parameters' / 'layers.query' / '0.0')
+  with pytest.raises(errors.UserError, match='layers.query/0.0 has the CRC-32'):
+    checkpoints.restore_parameters(tmp_path / '1', _abstract(TREE, tiny.mesh()))
+
+
+def test_a_checkpoint_from_before_manifests_is_read_as_it_is(tmp_path):
+  _save(tmp_path, 1)
+  (tmp_path / '1' / manifest.NAME).unlink()
+  (tmp_path / '1' / checkpoints.COMMITTED).write_text('Commit was successful.')
+  assert checkpoints.newest_whole(tmp_path) == 1
+  checkpoints.restore_parameters(tmp_path / '1', _abstract(TREE, tiny.mesh()))
+
+
+def test_eight_devices_then_four_then_one(tmp_path):
+  tree = TREE
+  for step, fsdp in enumerate((8, 4, 1), start=1):
+    mesh = tiny.mesh(fsdp=fsdp)
+    writer = checkpoints.Writer(tmp_path, keep=2, items=('parameters',))
+    writer.save(step, {'parameters': _placed(tree, mesh)})
+    writer.close()
+    tree = checkpoints.restore(
+      tmp_path / str(step), 'parameters', _abstract(TREE, tiny.mesh(fsdp=4))
+    )
+  np.testing.assert_array_equal(
+    tree['layers']['query'], TREE['layers']['query']
+  )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """A file system of 4 MB."""
+  if os.geteuid() or shutil.which('mount') is None:
+    pytest.skip('only root can mount a small file system')
+  folder = tmp_path / 'small'
+  folder.mkdir()
+  made = subprocess.run(
+    ['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', str(folder)],
+    capture_output=True,
+  )
+  if made.returncode:
+    pytest.skip(f'no small file system: {made.stderr.decode()}')
+  yield folder
+  subprocess.run(['umount', str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_leaves_the_older_checkpoints(small_disk):
+  mesh = tiny.mesh()
+  tree = {'x': np.arange(300_000, dtype=np.float32).reshape(300, 1000)}
+  folder = small_disk / checkpoints.FOLDER
+  writer = checkpoints.Writer(folder, keep=2, items=('parameters',))
+  for step in (1, 2, 3, 4):  # the fourth comes while two others are there
+    with contextlib.ExitStack() as stack:
+      if step == 4:
+        (small_disk / 'other').write_bytes(bytes(10**6))
+        stack.enter_context(
+          pytest.raises(errors.UserError, match='step 4 was not.*No space left')
+        )
+      writer.save(step, {'parameters': _placed(tree, mesh)})
+      writer.wait()
+  writer.close()
+  assert sorted(path.name for path in folder.iterdir()) == ['2', '3']
+  assert checkpoints.newest_whole(folder) == 3
+  found = checkpoints.restore(folder / '3', 'parameters', _abstract(tree, mesh))
+  np.testing.assert_array_equal(found['x'], tree['x'])
 
 
 def test_another_dtype_is_refused_with_both_values(tmp_path):
@@ -156,12 +304,3 @@ def test_parameters_come_from_the_newest_step_of_a_stage(tmp_path):
   np.testing.assert_array_equal(
     found['layers']['query'], newer['layers']['query']
   )
-
-
-def test_sigterm_is_remembered_and_its_old_handler_comes_back():
-  before = signal.getsignal(signal.SIGTERM)
-  with checkpoints.termination() as terminated:
-    assert not terminated()
-    signal.raise_signal(signal.SIGTERM)
-    assert terminated()
-  assert signal.getsignal(signal.SIGTERM) == before

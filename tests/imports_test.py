@@ -17,10 +17,11 @@ PACKAGE = 'hephaestus_jax'
 
 FLOORS = (
   (
-    *('errors', 'description', 'quiet', 'step_lines'),
+    *('errors', 'description', 'preemption', 'quiet', 'step_lines'),
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),
   ('artefacts', 'partitioning'),
+  ('manifest',),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
