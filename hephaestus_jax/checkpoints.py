@@ -91,6 +91,9 @@ class _Step(ocp.path.atomicity.AtomicRenameTemporaryPath):
 
     One process runs this, when all have written their parts.
     """
+    if not self.get_final().name.isdecimal():  # an item's, within a step's
+      await super().finalize()
+      return
     folder = pathlib.Path(self.get())
     # The marker names the manifest: one that is gone later was there once.
     (folder / COMMITTED).write_text(f'The files are those of {manifest.NAME}.')

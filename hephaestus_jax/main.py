@@ -8,6 +8,7 @@ gin: call the same functions with keywords from a notebook.
 import argparse
 import contextlib
 import dataclasses
+import errno
 import importlib
 import json
 import os
@@ -301,6 +302,16 @@ def main() -> None:
     # Gin adds a line about the call that was under way: not the user's matter.
     message = str(error).partition('\n  In call to configurable')[0]
     print(f'hephaestus: {message}', file=sys.stderr)
+    sys.exit(2)
+  except OSError as error:
+    # By its text: the copy of an error that gin makes has no errno.
+    if os.strerror(errno.ENOSPC) not in str(error):
+      raise
+    message = str(error).partition('\n  In call to configurable')[0]
+    print(
+      f'hephaestus: {message}. Make room, and run the same command again.',
+      file=sys.stderr,
+    )
     sys.exit(2)
   except KeyboardInterrupt:
     print('hephaestus: interrupted', file=sys.stderr)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hephaestus_jax import checkpoints, errors, manifest
@@ -304,3 +306,56 @@ def test_parameters_come_from_the_newest_step_of_a_stage(tmp_path):
   np.testing.assert_array_equal(
     found['layers']['query'], newer['layers']['query']
   )
+
+
+def _one_of_two(folder, port, process):
+  """Saves two steps with another process, and harms the second."""
+  jax.config.update('jax_num_cpu_devices', 4)
+  jax.distributed.initialize(f'localhost:{port}', 2, process)
+  sharding = NamedSharding(tiny.mesh(fsdp=8), SPEC)
+  tree = jax.tree.map(
+    lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__),
+    TREE,
+  )
+  writer = checkpoints.Writer(folder, keep=2, items=('parameters',))
+  for step in (1, 2):
+    writer.save(step, {'parameters': tree})
+  writer.close()
+  newest = checkpoints.newest_whole(folder)
+  if process == 0:
+    _flip(folder / '2' / 'parameters' / 'layers.query' / '7.0')
+  multihost_utils.sync_global_devices('harmed')
+  print(newest, checkpoints.newest_whole(folder), checkpoints.steps(folder))
+  jax.distributed.shutdown()
+
+
+def test_what_two_processes_saved_one_restores_and_both_see_the_harm(tmp_path):
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = free.getsockname()[1]
+  # Those of this process would be a pod's devices there.
+  ours = ('XLA_FLAGS', 'JAX_NUM_CPU_DEVICES')
+  environment = {k: v for k, v in os.environ.items() if k not in ours}
+  processes = [
+    subprocess.Popen(
+      [sys.executable, __file__, str(tmp_path), str(port), str(process)],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      env=environment,
+    )
+    for process in range(2)
+  ]
+  said = [process.communicate(timeout=300) for process in processes]
+  assert [out for out, _ in said] == ['2 1 [1]\n'] * 2, said[0][1]
+  assert 'layers.query/7.0 has the CRC-32' in said[0][1]
+  found = checkpoints.restore(
+    tmp_path / '1', 'parameters', _abstract(TREE, tiny.mesh())
+  )
+  np.testing.assert_array_equal(
+    found['layers']['query'], TREE['layers']['query']
+  )
+
+
+if __name__ == '__main__':
+  _one_of_two(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,5 +1,6 @@
 """The door: one message and exit code 2 for what is the user's to mend."""
 
+import errno
 import json
 import os
 import subprocess
@@ -64,6 +65,16 @@ def test_a_mistake_is_one_message_with_the_value_and_the_way_out(
 ):
   said = refusal(monkeypatch, capsys, *arguments)
   assert [part for part in parts if part not in said] == [], said
+
+
+def test_a_full_disk_is_one_message_through_gin_too(monkeypatch, capsys):
+  @gin.configurable(module='full_disk_test')
+  def write():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'metrics.jsonl')
+
+  monkeypatch.setattr(main, 'execute', lambda arguments: write())
+  said = refusal(monkeypatch, capsys, 'train', DEMO)
+  assert "No space left on device: 'metrics.jsonl'. Make room" in said
 
 
 @pytest.mark.parametrize(

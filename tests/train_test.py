@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sys
 
@@ -244,6 +245,28 @@ def test_sigterm_saves_the_step_and_says_how_it_ended(
   assert checkpoints.steps(stage_folder / checkpoints.FOLDER) == [3]
   tiny.run(folder, **keywords)
   assert tiny.arrays(stage_folder) == tiny.arrays(straight)
+
+
+def test_a_damaged_last_checkpoint_is_made_again_from_the_one_before(
+  folder, straight, compiled, capsys
+):
+  shutil.copytree(straight, folder / 'run' / 'stage1')
+  saved = folder / 'run' / 'stage1' / checkpoints.FOLDER
+  harmed = saved / '4' / 'optimizer' / '1.1.mu.embedding' / '0.0'
+  os.truncate(harmed, 10)
+  assert not tiny.run(folder, compilation_cache=compiled)['reused']
+  assert f'{harmed} has 10 bytes, and' in capsys.readouterr().err
+  assert tiny.arrays(folder / 'run' / 'stage1') == tiny.arrays(straight)
+
+
+def test_a_damaged_checkpoint_that_is_needed_no_more_is_left_alone(
+  folder, compiled
+):
+  stages = (tiny.stage(steps=2), tiny.stage(name='stage2', steps=2))
+  tiny.run(folder, *stages, compilation_cache=compiled)
+  first = folder / 'run' / 'stage1' / checkpoints.FOLDER / '2'
+  os.truncate(first / 'parameters' / 'embedding' / '0.0', 10)
+  assert tiny.run(folder, *stages, compilation_cache=compiled)['reused']
 
 
 def test_a_line_covers_the_steps_since_the_line_before(
