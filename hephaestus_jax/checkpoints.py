@@ -15,6 +15,7 @@ are.
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import pathlib
 import shutil
@@ -23,9 +24,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
+from jax._src import distributed
 
 from hephaestus_jax import errors, manifest
 
@@ -34,6 +34,9 @@ PARAMETERS = 'parameters'
 COMMITTED = 'commit_success.txt'
 # Put behind the name of a damaged step: it is a step no more.
 DAMAGED = '.damaged'
+# Seconds for the slowest process to read its share of a checkpoint.
+ANSWER = 1200
+_meetings = itertools.count()
 
 
 def _handler() -> ocp.PyTreeCheckpointHandler:
@@ -111,12 +114,25 @@ def damage(step_folder: pathlib.Path, item: str = '') -> str | None:
     item: read no files but this item's.
   """
   found = _damage(step_folder, item)
-  if jax.process_count() == 1:
-    return found
-  told = np.frombuffer((found or '').encode()[:500].ljust(500), np.uint8)
-  everybody = np.asarray(multihost_utils.process_allgather(told))
-  texts = [bytes(text).decode(errors='replace').strip() for text in everybody]
-  return next(filter(None, texts), None)
+  return next(filter(None, _from_all(found or '')), None)
+
+
+def _from_all(text: str) -> list[str]:
+  """What each process says here; it returns when all have come.
+
+  By JAX's coordinator and not by its devices: those belong to the mesh that is
+  set, and what they hold would have to be of one length.
+  """
+  count = jax.process_count()
+  if count == 1:
+    return [text]
+  client: Any = distributed.global_state.client
+  meeting = f'checkpoints/{next(_meetings)}'
+  client.key_value_set(f'{meeting}/{jax.process_index()}', text)
+  return [
+    client.blocking_key_value_get(f'{meeting}/{process}', 1000 * ANSWER)
+    for process in range(count)
+  ]
 
 
 def _damage(step_folder: pathlib.Path, item: str) -> str | None:
@@ -183,7 +199,7 @@ def newest_whole(folder: pathlib.Path) -> int | None:
     if jax.process_index() == 0:
       shutil.rmtree(aside, ignore_errors=True)
       path.rename(aside)
-  multihost_utils.sync_global_devices('damaged checkpoints put aside')
+  _from_all('put aside')
   return step
 
 
