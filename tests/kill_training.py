@@ -1,7 +1,7 @@
 """Kills one training run again and again, on ever other devices.
 
-Too long for the suite: about ten minutes for fifty kills. From the project's
-folder:
+Too long for the suite; how long fifty kills take is not measured. From the
+project's folder:
 
     .venv/bin/python tests/kill_training.py /tmp/killed --kills 50
     .venv/bin/python tests/kill_training.py /tmp/killed_on_2 --devices 2
