@@ -359,7 +359,8 @@ def _write_tensors(
       key, layer = places[name]
       leaf = leaves[key] if layer is None else _layer(leaves[key], layer)
       tensor = layout.to_theirs(layout.PLACES[key], config, np.asarray(leaf))
-      cast = tensor.astype(jnp.dtype(dtype), copy=False)
+      with np.errstate(over='ignore'):
+        cast = tensor.astype(jnp.dtype(dtype), copy=False)
       if dtype == 'float16' and not np.isfinite(cast).all():
         raise errors.UserError(
           f'{name} has values that float16 does not hold. Export it with '

@@ -88,15 +88,18 @@ def _check_equal(
   tensors: Tensors, name: str, other: str, where: pathlib.Path
 ) -> None:
   """A tied output that is stored all the same must be the embedding."""
-  equal = other in tensors.names() and all(
-    tensors.shape(name) == tensors.shape(other)
+  rows_in_all = tensors.shape(name)[0]
+  equal = (
+    other in tensors.names()
+    and tensors.shape(name) == tensors.shape(other)
     and tensors.dtype(name) == tensors.dtype(other)
-    and np.array_equal(
+  ) and all(
+    np.array_equal(
       tensors.read(name, (rows, slice(None))).view(np.uint8),
       tensors.read(other, (rows, slice(None))).view(np.uint8),
     )
-    for start in range(0, tensors.shape(name)[0], _ROWS)
-    for rows in (slice(start, start + _ROWS),)
+    for start in range(0, rows_in_all, _ROWS)
+    for rows in (slice(start, min(start + _ROWS, rows_in_all)),)
   )
   if not equal:
     raise errors.UserError(

@@ -34,7 +34,7 @@ def test_what_is_written_in_any_number_of_files_is_read(
   for name, tensor in TENSORS.items():
     assert folder.shape(name) == tensor.shape
     assert folder.dtype(name) == tensor.dtype.name
-    part = (slice(1, 3),) * tensor.ndim
+    part = (slice(1, 2),) * tensor.ndim
     found = folder.read(name, part)
     assert found.dtype == tensor.dtype
     np.testing.assert_array_equal(found, tensor[part])

@@ -38,6 +38,9 @@ class Memory:
     return self.tensors[name].dtype.name
 
   def read(self, name, part):
+    # As safetensors has it: nothing past the end.
+    for one, size in zip(part, self.tensors[name].shape, strict=True):
+      assert one.stop is None or one.stop <= size
     found = self.tensors[name][part]
     self.read_sizes.setdefault(name, []).append(found.size)
     return found
