@@ -153,7 +153,7 @@ def load(tensors: Tensors, config: model.Config, shapes: Any) -> Any:
         index = index or ()  # JAX never gives None
         ranges = _ranges(index, shape.shape)
         if ranges not in made:
-          made[ranges] = _part(tensors, config, key, index, shape.dtype)
+          made[ranges] = _part(tensors, config, key, index, shape)
           progress.update(made[ranges].nbytes)
         return made[ranges]
 
@@ -186,7 +186,7 @@ def _part(
   config: model.Config,
   key: str,
   index: tuple[slice, ...],
-  dtype: Any,
+  shape: jax.ShapeDtypeStruct,
 ) -> np.ndarray:
   """A part of a parameter, layers stacked on axis 0."""
   place = layout.PLACES[key]
@@ -196,10 +196,9 @@ def _part(
     return layout.to_ours(place, config, part, found)
 
   if not key.startswith(layout.LAYERS):
-    return np.ascontiguousarray(one(place.name, index), dtype)
-  layers = range(config.num_layers)[index[0]]
-  first = one(place.name.format(layers[0]), index[1:])
-  stacked = np.empty((len(layers), *first.shape), dtype)
-  for i, layer in enumerate(layers):
+    return np.ascontiguousarray(one(place.name, index), shape.dtype)
+  sizes = [len(range(n)[s]) for n, s in zip(shape.shape, index, strict=True)]
+  stacked = np.empty(sizes, shape.dtype)
+  for i, layer in enumerate(range(config.num_layers)[index[0]]):
     stacked[i] = one(place.name.format(layer), index[1:])
   return stacked
