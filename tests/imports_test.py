@@ -20,7 +20,8 @@ FLOORS = (
     *('errors', 'description', 'quiet'),
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),
-  ('artefacts', 'partitioning'),
+  ('artefacts', 'partitioning', 'roll_call', 'watchdog'),
+  ('hosts',),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
@@ -32,7 +33,7 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('packing', 'sample', 'skipped', 'update'),
+    *('goodput', 'packing', 'profiler', 'sample', 'skipped', 'update'),
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
   ('metrics', 'corpus.catalogue', 'corpus.members', 'corpus.acquire'),
@@ -65,6 +66,7 @@ OWNERS = {
     'corpus.stored',
   ),
   'trafilatura': ('corpus.crawl.fetch',),
+  'wandb': ('metrics',),
   'twisted': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
 }
 

@@ -92,7 +92,7 @@ def test_a_meter_tells_which_of_its_steps_were_not_taken():
     sources=('a', 'b'), tokens_per_step=100, flops_per_step=1e6
   )
   for step in (NOT_TAKEN, sums(2.0, 1.0), NOT_TAKEN, sums(2.0, 1.0)):
-    meter.add(jax.device_put(step), waited=0.0)
+    meter.add(jax.device_put(step))
   assert meter.line()['skipped'] == 2.0
   assert meter.not_taken == [(-3, math.inf), (-1, math.inf)]
 
@@ -131,22 +131,22 @@ def test_the_cpus_peak_is_measured():
 
 
 def test_memory_is_at_least_what_an_array_takes():
-  before = metrics.memory_bytes()
+  before, _ = metrics.memory_bytes()
   array = np.ones(50_000_000)
-  assert metrics.memory_bytes() > before + array.nbytes / 2
+  assert metrics.memory_bytes()[0] > before + array.nbytes / 2
 
 
 def test_a_meter_takes_the_time_of_its_steps_only():
   meter = metrics.Meter(
     sources=('a', 'b'), tokens_per_step=100, flops_per_step=1e6
   )
-  meter.add(jax.device_put(sums(2.0, 1.0)), waited=0.0)
+  meter.add(jax.device_put(sums(2.0, 1.0)))
   line = meter.line()
   assert line['tokens_per_second'] == pytest.approx(100 / line['seconds'])
   assert line['mfu'] == pytest.approx(
     1e6 / line['seconds'] / metrics.peak_flops()
   )
-  meter.add(jax.device_put(sums(4.0, 1.0)), waited=0.0)
+  meter.add(jax.device_put(sums(4.0, 1.0)))
   assert meter.line()['loss'] == 4.0
 
 
