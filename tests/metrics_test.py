@@ -4,12 +4,14 @@ import json
 import math
 import pathlib
 import sys
+import time
+import types
 
 import jax
 import numpy as np
 import pytest
 
-from hephaestus_jax import metrics, model, update
+from hephaestus_jax import errors, metrics, model, update
 from hephaestus_jax.corpus import document
 
 sys.path.append(str(pathlib.Path(__file__).parent))
@@ -179,3 +181,62 @@ def test_tensorboard_gets_the_values(tmp_path):
   (events,) = (tmp_path / metrics.TENSORBOARD).iterdir()
   assert b'loss' in events.read_bytes()
   assert math.isclose(metrics.read(tmp_path / metrics.FILE)[0]['loss'], 1.5)
+
+
+def test_a_line_says_where_its_time_went():
+  meter = metrics.Meter(
+    sources=('a', 'b'), tokens_per_step=100, flops_per_step=1e6
+  )
+  for name, seconds in (('input', 0.1), ('checkpoint', 0.2)):
+    with meter.time(name):
+      time.sleep(seconds)
+  meter.add(jax.device_put(sums(2.0, 1.0)))
+  line = meter.line()
+  assert 0.1 <= line['time/input'] < line['seconds']
+  assert line['time/checkpoint'] >= 0.2 > line['time/evaluation'] == 0.0
+  assert line['seconds'] == line['time/input'] + line['time/compute']
+  assert line['input_wait'] == line['time/input'] / line['seconds']
+  meter.add(jax.device_put(sums(2.0, 1.0)))
+  assert meter.line()['time/checkpoint'] == 0.0
+
+
+class Run:
+  """What wandb.init gives."""
+
+  def __init__(self, **settings):
+    self.settings, self.lines, self.finished = settings, [], False
+
+  def log(self, values, step):
+    self.lines.append((step, values['loss'], values['seconds']))
+
+  def finish(self):
+    self.finished = True
+
+
+def test_wandb_gets_the_lines_and_goes_on_after_a_restart(
+  tmp_path, monkeypatch
+):
+  runs = []
+
+  def init(**settings):
+    runs.append(Run(**settings))
+    return runs[-1]
+
+  wandb = types.SimpleNamespace(init=init)
+  monkeypatch.setitem(sys.modules, 'wandb', wandb)
+  for resumed in (None, 2, None):
+    writer = metrics.Writer(tmp_path, resumed_step=resumed, wandb='forge')
+    writer.write(3, {'loss': 1.5, 'seconds': 2.0})
+    writer.close()
+  first, second, third = runs
+  assert first.lines == [(3, 1.5, 2.0)] and first.finished
+  assert first.settings['project'] == 'forge'
+  assert first.settings['resume'] == 'allow'
+  ids = [run.settings['id'] for run in runs]
+  assert ids[0] == ids[1] != ids[2]  # the last began from nothing
+
+
+def test_wandb_that_is_not_installed_names_the_extra(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'wandb', None)
+  with pytest.raises(errors.UserError, match=r'hephaestus-jax\[wandb\]'):
+    metrics.Writer(tmp_path, resumed_step=None, wandb='forge')
