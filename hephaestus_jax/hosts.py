@@ -83,14 +83,14 @@ def _found(
 ) -> tuple[str, int, int]:
   """The first process's address, how many there are, and which this one is."""
   environment = os.environ
+  address = coordinator or environment.get('JAX_COORDINATOR_ADDRESS')
   if cloud_tpu_init.running_in_cloud_tpu_vm:
     environment.setdefault('JAX_COORDINATOR_PORT', str(PORT))
     find = clusters.ClusterEnv.auto_detect_unset_distributed_params
     address, count, process, _ = find(
-      coordinator, processes, None, None, None, int(seconds)
+      address, processes, None, None, None, int(seconds)
     )
     return str(address), count or 1, process or 0
-  address = coordinator or environment.get('JAX_COORDINATOR_ADDRESS')
   if address is None:
     return '', 1, 0
   count = _number('JAX_NUM_PROCESSES') if processes is None else processes

@@ -167,7 +167,8 @@ def train(
         'parameters': source.identity,
         'seed': seed,
       }
-      hosts.agree(_identity_of_process(inputs))
+      if jax.process_count() > 1:
+        hosts.agree(_identity_of_process(inputs))
       if not _finished(folder, stage, inputs):
         reused = False
         _run(

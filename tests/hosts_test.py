@@ -11,6 +11,8 @@ import sys
 import jax
 import numpy as np
 import pytest
+from jax._src import cloud_tpu_init
+from jax._src.clusters import cloud_tpu_cluster
 
 from hephaestus_jax import checkpoints, errors, hosts, main, partitioning
 from hephaestus_jax.evaluation import benchmark_loss
@@ -146,6 +148,25 @@ def test_nothing_said_is_one_process(monkeypatch):
   monkeypatch.delenv('JAX_COORDINATOR_ADDRESS', raising=False)
   assert hosts.join() == 1
   hosts.agree({'alone': True})
+
+
+def test_on_a_tpu_vm_the_processes_find_each_other_on_the_open_port(
+  monkeypatch,
+):
+  for module in (cloud_tpu_init, cloud_tpu_cluster):
+    monkeypatch.setattr(module, 'running_in_cloud_tpu_vm', True)
+  for name, value in {
+    'TPU_SKIP_MDS_QUERY': '1',
+    'TPU_WORKER_HOSTNAMES': 'localhost,other',
+    'TPU_WORKER_ID': '1',
+    'MEGASCALE_COORDINATOR_ADDRESS': 'localhost',
+    'MEGASCALE_NUM_SLICES': '1',
+    'MEGASCALE_SLICE_ID': '0',
+    'JAX_COORDINATOR_PORT': '8476',  # as it is left to be undone
+  }.items():
+    monkeypatch.setenv(name, value)
+  monkeypatch.delenv('JAX_COORDINATOR_PORT')
+  assert hosts._found(None, None, 5.0) == ('localhost:8476', 2, 1)
 
 
 def test_an_address_without_a_port_gets_the_one_that_firewalls_open():
