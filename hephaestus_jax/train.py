@@ -469,14 +469,14 @@ def _run(
         )
         meter.add(sums)
         launch.step(sums)
+        last, stopping = step == stage.steps, terminated()
+        save = last or stopping or step % checkpoint_every == 0
+        # A line never reaches over a checkpoint, so none is lost by a resume.
+        due = save or step % log_every == 0
+        values = meter.line() if due else {}
       profile.after(step, sums)
       bar.update()
-      last, stopping = step == stage.steps, terminated()
-      save = last or stopping or step % checkpoint_every == 0
-      # A line never reaches over a checkpoint, so none is lost by a resume.
-      if save or step % log_every == 0:
-        with watch.step(f'step {step} of {stage.name}'):
-          values = meter.line()
+      if due:
         done = spent + writer.seconds + values['seconds']
         values['goodput'] = goodput.share(done, begun)
         values |= launch.values()
