@@ -44,6 +44,18 @@ def write_config(folder: pathlib.Path) -> None:
     (folder / CONFIG).write_text(config)
 
 
+def configuration() -> dict[str, str] | None:
+  """Every binding of the resolved configuration, where there is one."""
+  config = _config.get(None)
+  if config is None:
+    return None
+  lines = (line.partition(' = ') for line in config.splitlines())
+  # The origin behind a value may be another path on another host.
+  return {
+    name: value.rpartition('  # ')[0] for name, _, value in lines if value
+  }
+
+
 def fingerprint(inputs: Any) -> str:
   """Sixteen hex digits that change when `inputs` (plain JSON) changes."""
   text = json.dumps(inputs, sort_keys=True)

@@ -270,32 +270,22 @@ def loader(
   *,
   batch_size: int,
   start_step: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  rows_B: np.ndarray | None = None,
   prefetch: int = 2,
 ) -> Iterator[Batch]:
   """This host's rows of every global batch from `start_step` on.
 
-  Host i of n has rows [i * B / n, (i + 1) * B / n) of the global batch of B
-  rows: joined in order they are `mixture.batch(step, B)`, for any n.
+  Whichever hosts have which rows, together they are `mixture.batch(step, B)`.
 
   Args:
     mixture: where the rows come from.
     batch_size: rows of the global batch.
     start_step: where to start; as cheap as 0.
-    process_index: this host.
-    process_count: number of hosts.
+    rows_B: which rows of the batch, of 0 to B - 1, as
+      `partitioning.host_rows` tells; None: all.
     prefetch: batches that are read ahead, in threads.
-
-  Raises:
-    errors.UserError: the batch can't be split over the hosts.
   """
-  if batch_size % process_count:
-    raise errors.UserError(
-      f'batch_size {batch_size} is not a multiple of {process_count} hosts.'
-    )
-  share = batch_size // process_count
-  place_B = process_index * share + np.arange(share)
+  place_B = np.arange(batch_size) if rows_B is None else rows_B
 
   def read(step: int) -> Batch:
     return mixture.read(step * batch_size + place_B)

@@ -5,12 +5,16 @@ before. Lines go to metrics.jsonl, which after a crash is cut back to the step
 that training resumes from, and to TensorBoard.
 """
 
+import contextlib
 import functools
 import json
 import math
 import pathlib
+import resource
+import secrets
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,12 +24,15 @@ import psutil
 import tensorboardX
 from jax.sharding import Mesh
 
+from hephaestus_jax import errors, hosts, step_lines, update
 from hephaestus_jax import model as transformer
-from hephaestus_jax import step_lines, update
 from hephaestus_jax.corpus import document
 
 FILE = 'metrics.jsonl'
 TENSORBOARD = 'tensorboard'
+WANDB = 'wandb'
+# What a line's time went into besides computing steps.
+TIMES = ('input', 'checkpoint', 'evaluation')
 
 # bf16 FLOP/s of a chip, as its maker publishes it, by `jax.Device.device_kind`.
 PEAKS: Mapping[str, float] = {
@@ -62,7 +69,7 @@ def peak_flops() -> float | None:
 
   A CPU is measured: the best of a few float32 matrix products, about 0.2 s.
   """
-  device = jax.devices()[0]
+  device = jax.local_devices()[0]
   if device.platform != 'cpu':
     peak = PEAKS.get(device.device_kind)
     return None if peak is None else peak * jax.device_count()
@@ -81,11 +88,20 @@ def peak_flops() -> float | None:
   return 2 * size**3 / best
 
 
-def memory_bytes() -> int:
-  """The fullest device's peak; on CPU what the process holds now."""
+def memory_bytes() -> tuple[int, int]:
+  """What the fullest device of this host holds, and has held at most.
+
+  On CPU what the process does, and has.
+  """
   stats = [device.memory_stats() for device in jax.local_devices()]
-  peaks = [stat['peak_bytes_in_use'] for stat in stats if stat]
-  return max(peaks) if peaks else psutil.Process().memory_info().rss
+  if not all(stats):
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kilobyte = 1 if sys.platform == 'darwin' else 1024
+    return psutil.Process().memory_info().rss, peak * kilobyte
+  return (
+    max(stat['bytes_in_use'] for stat in stats),
+    max(stat['peak_bytes_in_use'] for stat in stats),
+  )
 
 
 def means(
@@ -143,8 +159,8 @@ def means(
 class Meter:
   """Collects steps between two lines, and takes the time.
 
-  The sums stay on the device until a line is due, so that the loop can run
-  ahead of it.
+  The sums stay on the device until a line is due. The loop runs ahead of the
+  device by one step, which keeps it busy; more would only hold memory.
 
   Attributes:
     not_taken: of the last line's steps those whose update was not taken: how
@@ -165,23 +181,32 @@ class Meter:
     self._tokens = tokens_per_step
     self._flops = flops_per_step
     self._window: list[Mapping[str, jax.Array]] = []
-    self._waited = 0.0
-    self._memory = 0
+    self._seconds = dict.fromkeys(TIMES, 0.0)
     self._peak = peak_flops()
     self.not_taken: list[tuple[int, float]] = []
-    self.restart()
-
-  def restart(self) -> None:
-    """Leaves out the time since the last line: an evaluation, a save."""
     self._start = time.perf_counter()
 
-  def add(self, sums: Mapping[str, jax.Array], waited: float) -> None:
-    """Takes in a step, which waited so many seconds for its batch."""
+  @contextlib.contextmanager
+  def time(self, name: str) -> Iterator[None]:
+    """Takes the time of what is done within it, one of TIMES."""
+    start = time.perf_counter()
+    yield
+    self._seconds[name] += time.perf_counter() - start
+
+  def add(self, sums: Mapping[str, jax.Array]) -> None:
+    """Takes in a step, and waits for the one before it."""
     self._window.append(sums)
-    self._waited += waited
+    if len(self._window) > 1:
+      jax.block_until_ready(self._window[-2])
 
   def line(self) -> dict[str, float]:
-    """Waits for the steps since the last line, and sums them up."""
+    """Waits for the steps since the last line, and sums them up.
+
+    `seconds` are those of the steps: the wall clock's without evaluations and
+    saves. What came after the last line, such as its save, is in this one:
+    `time/input` (waiting for batches), `time/compute` (the rest of the steps),
+    `time/checkpoint` (what a save held up), `time/evaluation`.
+    """
     window = jax.device_get(self._window)
     values = means(window, self._sources)
     self.not_taken = [
@@ -189,41 +214,80 @@ class Meter:
       for place, sums in enumerate(window, start=1 - len(window))
       if not sums['taken']
     ]
-    seconds = time.perf_counter() - self._start
+    now = time.perf_counter()
+    spent = self._seconds
+    seconds = now - self._start - spent['checkpoint'] - spent['evaluation']
     steps = len(self._window)
-    self._memory = max(self._memory, memory_bytes())
+    in_use, peak = memory_bytes()
     values |= {
       'tokens_per_second': steps * self._tokens / seconds,
-      'input_wait': self._waited / seconds,
-      'memory_bytes': self._memory,
+      'input_wait': spent['input'] / seconds,
+      'memory_bytes': peak,
+      'memory_bytes_in_use': in_use,
       'seconds': seconds,
+      'time/compute': seconds - spent['input'],
+      **{f'time/{name}': taken for name, taken in spent.items()},
     }
     if self._peak is not None:
       values['mfu'] = steps * self._flops / seconds / self._peak
-    self._window, self._waited = [], 0.0
-    self.restart()
+    self._window, self._start = [], now
+    self._seconds = dict.fromkeys(TIMES, 0.0)
     return values
 
 
-class Writer:
-  """Appends to metrics.jsonl and TensorBoard; a line is on disk at once."""
+def seconds(folder: pathlib.Path, last_step: int | None = None) -> float:
+  """What a stage's steps took, to `last_step` where it is given."""
+  lines = step_lines.read(folder / FILE)
+  return max(
+    (
+      line.get('seconds', 0.0)
+      for line in lines
+      if last_step is None or line['step'] <= last_step
+    ),
+    default=0.0,
+  )
 
-  def __init__(self, folder: pathlib.Path, *, resumed_step: int | None):
-    """Opens both.
+
+# Takes a step and its values.
+Sink = Callable[[int, Mapping[str, float]], None]
+
+
+class Writer:
+  """Appends to metrics.jsonl, TensorBoard and, if asked, Weights & Biases.
+
+  A line is on disk at once. Only the first process writes; elsewhere nothing
+  happens.
+  """
+
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    *,
+    resumed_step: int | None,
+    wandb: str | None = None,
+  ):
+    """Opens them.
 
     Args:
       folder: the stage's.
       resumed_step: the checkpoint's, after which everything is forgotten; None
         forgets everything.
+      wandb: a project's name; None: none, and nothing of it is imported.
+
+    Raises:
+      errors.UserError: wandb is asked for and is not installed.
     """
-    path = folder / FILE
-    kept = step_lines.rewind(path, resumed_step)
-    self.seconds = max((line.get('seconds', 0.0) for line in kept), default=0.0)
-    self._file = path.open('a')
-    self._board = tensorboardX.SummaryWriter(
-      str(folder / TENSORBOARD),
-      purge_step=0 if resumed_step is None else resumed_step + 1,
-    )
+    last = -1 if resumed_step is None else resumed_step
+    self.seconds = seconds(folder, last)
+    self._close = contextlib.ExitStack()
+    self._sinks: list[Sink] = []
+    if hosts.is_first():
+      self._sinks = [
+        _lines(folder / FILE, last, self._close),
+        _tensorboard(folder / TENSORBOARD, last, self._close),
+      ]
+      if wandb is not None:
+        self._sinks.append(_wandb(folder, wandb, last, self._close))
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
     """Adds a line.
@@ -235,13 +299,71 @@ class Writer:
     if 'seconds' in line:
       self.seconds += line['seconds']
       line['seconds'] = self.seconds
-    self._file.write(json.dumps(line) + '\n')
-    self._file.flush()
-    for name, value in values.items():
-      self._board.add_scalar(name, value, step)
-    self._board.flush()
+    for sink in self._sinks:
+      sink(step, line)
 
   def close(self) -> None:
-    """Closes both."""
-    self._file.close()
-    self._board.close()
+    """Closes them."""
+    self._close.close()
+
+
+def _lines(path: pathlib.Path, last: int, close: contextlib.ExitStack) -> Sink:
+  """metrics.jsonl, without what stands there after step `last`."""
+  step_lines.rewind(path, last)
+  file = close.enter_context(path.open('a'))
+
+  def write(step: int, line: Mapping[str, float]) -> None:
+    del step  # it is in the line
+    file.write(json.dumps(line) + '\n')
+    file.flush()
+
+  return write
+
+
+def _tensorboard(
+  folder: pathlib.Path, last: int, close: contextlib.ExitStack
+) -> Sink:
+  """TensorBoard, which hides what it has after step `last`."""
+  board = tensorboardX.SummaryWriter(str(folder), purge_step=last + 1)
+  close.callback(board.close)
+
+  def write(step: int, line: Mapping[str, float]) -> None:
+    for name, value in line.items():
+      if name != 'step':
+        board.add_scalar(name, value, step)
+    board.flush()
+
+  return write
+
+
+def _wandb(
+  folder: pathlib.Path, project: str, last: int, close: contextlib.ExitStack
+) -> Sink:
+  """A run of a project, the same one after a restart.
+
+  A service that only appends can't forget steps: those that a restart repeats
+  are left out until they are new. WANDB_MODE=offline keeps all of it here.
+  """
+  try:
+    import wandb
+  except ImportError as error:
+    raise errors.UserError(
+      f'train.train.wandb = {project!r}, and wandb is not installed. Install '
+      'the extra (pip install hephaestus-jax[wandb]), or set WANDB to None.'
+    ) from error
+  known = folder / f'{WANDB}.json'
+  if last < 0 or not known.exists():
+    known.write_text(json.dumps({'id': secrets.token_hex(4)}) + '\n')
+  run = wandb.init(
+    project=project,
+    name='/'.join(folder.resolve().parts[-3:]),
+    id=json.loads(known.read_text())['id'],
+    resume='allow',
+    dir=str(folder),
+  )
+  close.callback(run.finish)
+
+  def write(step: int, line: Mapping[str, float]) -> None:
+    run.log(dict(line), step=step)
+
+  return write

@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from hephaestus_jax import data, errors, step_lines
+from hephaestus_jax import data, errors, hosts, step_lines
 
 FILE = 'skipped.jsonl'
 
 
 class Skipped:
-  """Writes such steps down, and stops a run of them."""
+  """Writes such steps down, and stops a run of them.
+
+  Every process knows of them; the first writes.
+  """
 
   def __init__(
     self,
@@ -51,7 +54,7 @@ class Skipped:
     self._batch_size = batch_size
     self._most = most
     self._in_a_row: list[int] = []
-    if self._path.exists():
+    if hosts.is_first() and self._path.exists():
       step_lines.rewind(self._path, resumed_step)
 
   def add(self, steps: Sequence[tuple[int, float]]) -> None:
@@ -60,24 +63,24 @@ class Skipped:
     Raises:
       errors.UserError: they are too many.
     """
+    for step, norm in steps:
+      if hosts.is_first():
+        self._write(step, norm)
+      follows = self._in_a_row[-1:] == [step - 1]
+      self._in_a_row = [*self._in_a_row, step] if follows else [step]
+      if len(self._in_a_row) >= self._most:
+        raise errors.UserError(
+          f'{self._most} updates in a row were not taken, to step {step} of '
+          f"{self._path.parent}: the gradient's norm is {norm}. Their rows "
+          f'are in {self._path}. The checkpoints are from before; lower the '
+          'peak of the learning rate or lengthen its warm-up, or raise '
+          'update.Stage.max_gradient_norm if that is what refused them.'
+        )
+
+  def _write(self, step: int, norm: float) -> None:
+    line = {'step': step, 'gradient_norm': str(norm), 'rows': self.rows(step)}
     with self._path.open('a') as file:
-      for step, norm in steps:
-        line = {
-          'step': step,
-          'gradient_norm': str(norm),
-          'rows': self.rows(step),
-        }
-        file.write(json.dumps(line) + '\n')
-        follows = self._in_a_row[-1:] == [step - 1]
-        self._in_a_row = [*self._in_a_row, step] if follows else [step]
-        if len(self._in_a_row) >= self._most:
-          raise errors.UserError(
-            f'{self._most} updates in a row were not taken, to step {step} of '
-            f"{self._path.parent}: the gradient's norm is {norm}. Their rows "
-            f'are in {self._path}. The checkpoints are from before; lower the '
-            'peak of the learning rate or lengthen its warm-up, or raise '
-            'update.Stage.max_gradient_norm if that is what refused them.'
-          )
+      file.write(json.dumps(line) + '\n')
 
   def rows(self, step: int) -> dict[str, list[int]]:
     """The numbers of the rows that a step read, by their source."""

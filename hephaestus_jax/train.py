@@ -11,7 +11,6 @@ import functools
 import math
 import pathlib
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -27,11 +26,15 @@ from hephaestus_jax import (
   data,
   description,
   errors,
+  goodput,
+  hosts,
   metrics,
   partitioning,
   preemption,
+  profiler,
   skipped,
   update,
+  watchdog,
 )
 from hephaestus_jax import model as transformer
 
@@ -78,6 +81,10 @@ def train(
   max_skipped: int = 10,
   init_from: str | None = None,
   compilation_cache: str | None = None,
+  watchdog_times: float = 10.0,
+  profile_at: int | None = None,
+  profile_steps: int = 5,
+  wandb: str | None = None,
   dry_run: bool = False,
 ) -> dict[str, Any]:
   """Trains a model, stage after stage (paper, section 3).
@@ -88,6 +95,9 @@ def train(
   (evaluators, intervals, mesh, microbatches) may change in between; for the
   same bits it may not. SIGTERM saves at the next step and ends the process with
   exit code 143.
+
+  Where several processes train (see `hosts.join`), each calls this, and all see
+  one disk; what is written once is written by the first.
 
   Args:
     model: the network.
@@ -109,6 +119,12 @@ def train(
     init_from: a trained stage's folder, or one of its checkpoints, whose
       parameters the first stage starts from; None: fresh ones.
     compilation_cache: a folder that keeps compiled steps for the next process.
+    watchdog_times: a step that takes so many times as long as the median makes
+      the process print what all its threads are doing.
+    profile_at: the first step of each stage's trace, in its folder 'profile';
+      None: no trace.
+    profile_steps: how many steps a trace has.
+    wandb: a Weights & Biases project that gets the metrics too; None: none.
     dry_run: only check: build the shapes, and read a batch of each mixture
       that is in the cache already.
 
@@ -118,8 +134,9 @@ def train(
 
   Raises:
     errors.UserError: the stages, the cache and the network don't fit together;
-      a stage's folder was made from other inputs; a checkpoint doesn't fit, or
-      can't be written; all of a stage's are damaged; `max_skipped` was reached.
+      a stage's folder was made from other inputs; the processes differ in code,
+      configuration or data; a checkpoint doesn't fit, or can't be written; all
+      of a stage's are damaged; `max_skipped` was reached.
     SystemExit: SIGTERM came, and the state is saved.
   """
   for name, every in (
@@ -130,6 +147,7 @@ def train(
   ):
     if every is not None and every < 1:
       raise errors.UserError(f'train.train.{name} = {every} is below 1.')
+  launch = goodput.Launch()
   if compilation_cache is not None:
     jax.config.update('jax_compilation_cache_dir', compilation_cache)
     jit_cache.reset_cache()  # else the process's first jit has decided it
@@ -140,6 +158,7 @@ def train(
   source = _Source.of_folder(init_from)
   report: dict[str, Any] = {}
   reused = True
+  seconds = 0.0  # of the stages before
   with preemption.termination() as terminated:
     for number, (stage, mixture) in enumerate(
       zip(stages, mixtures, strict=True)
@@ -156,10 +175,19 @@ def train(
         'parameters': source.identity,
         'seed': seed,
       }
+      if jax.process_count() > 1:
+        hosts.agree(_identity_of_process(inputs))
       if not _finished(folder, stage, inputs, later[:1]):
         reused = False
         _run(
           _Setup(model, stage, mixture, mesh, folder, source.folder, seed),
+          launch,
+          spent=seconds,
+          watchdog_times=watchdog_times,
+          profile=profiler.Window(
+            folder, first=profile_at, steps=profile_steps
+          ),
+          wandb=wandb,
           evaluators=evaluators,
           evaluate_every=evaluate_every,
           checkpoint_every=checkpoint_every,
@@ -169,6 +197,7 @@ def train(
           max_skipped=max_skipped,
           terminated=terminated,
         )
+      seconds += metrics.seconds(folder)
       source = _Source(folder, {stage.name: artefacts.fingerprint(inputs)})
   parameters = transformer.num_parameters(model)
   return {'parameters': parameters, 'reused': reused, 'stages': report}
@@ -281,6 +310,16 @@ def _identity(settings: Any) -> dict[str, Any]:
   return description.describe(fields)
 
 
+def _identity_of_process(inputs: Mapping[str, Any]) -> dict[str, Any]:
+  """What must be the same for all processes of a run."""
+  return {
+    'code': hosts.code(),
+    'configuration': artefacts.configuration(),
+    'jax': jax.__version__,
+    'inputs': inputs,
+  }
+
+
 def _data_identity(mixture: data.Mixture, cache_dir: str) -> dict[str, Any]:
   """What the rows are; the same cache built twice counts as one."""
   return {
@@ -308,15 +347,20 @@ def _finished(
   Raises:
     errors.UserError: the folder was made from other inputs.
   """
-  if not artefacts.reusable(folder, inputs):
+  if not artefacts.reusable(folder, inputs) and hosts.is_first():
     with artefacts.written(folder, inputs):
       pass  # inputs.json is there from the start: a resume is held to it
+  hosts.agree({})
   saved = folder / checkpoints.FOLDER
+  steps = checkpoints.steps(saved)
+  # Else one of them would begin anew where another goes on.
+  hosts.agree({str(folder): hosts.appears(folder), 'its checkpoints': steps})
   needed = not any(checkpoints.steps(x / checkpoints.FOLDER) for x in following)
-  if checkpoints.steps(saved)[-1:] == [stage.steps] and (
+  if steps[-1:] == [stage.steps] and (
     not needed or checkpoints.newest_whole(saved) == stage.steps
   ):
-    print(f'reused {folder}: {stage.steps} steps done')
+    if hosts.is_first():
+      print(f'reused {folder}: {stage.steps} steps done')
     return True
   return False
 
@@ -353,7 +397,12 @@ def _start(setup: _Setup) -> tuple[update.TrainState, int | None]:
 
 def _run(
   setup: _Setup,
+  launch: goodput.Launch,
   *,
+  spent: float,
+  watchdog_times: float,
+  profile: profiler.Window,
+  wandb: str | None,
   evaluators: Sequence[Evaluator],
   evaluate_every: int | None,
   checkpoint_every: int,
@@ -366,16 +415,20 @@ def _run(
   """Trains one stage from wherever it is to its end."""
   stage, mixture, mesh = setup.stage, setup.mixture, setup.mesh
   step_tokens = stage.batch_size * mixture.sequence_length
-  compiled_step = update.lower_step(
-    setup.model,
-    stage,
-    mesh,
-    sequence_length=mixture.sequence_length,
-    num_sources=len(mixture.sources),
-  ).compile()
+  begun = goodput.first_start(setup.folder.parent)
+  with launch.part('compile'):
+    compiled_step = update.lower_step(
+      setup.model,
+      stage,
+      mesh,
+      sequence_length=mixture.sequence_length,
+      num_sources=len(mixture.sources),
+    ).compile()
   with contextlib.ExitStack() as stack:
     stack.enter_context(jax.set_mesh(mesh))
-    state, resumed = _start(setup)
+    with launch.part('restore'):
+      state, resumed = _start(setup)
+      jax.block_until_ready(state)
     saver = stack.enter_context(
       contextlib.closing(
         checkpoints.Writer(
@@ -388,20 +441,25 @@ def _run(
     )
     first = resumed or 0
     writer = stack.enter_context(
-      contextlib.closing(metrics.Writer(setup.folder, resumed_step=resumed))
+      contextlib.closing(
+        metrics.Writer(setup.folder, resumed_step=resumed, wandb=wandb)
+      )
     )
     bar = stack.enter_context(
-      tqdm.tqdm(total=stage.steps, initial=first, desc=stage.name, unit='step')
+      tqdm.tqdm(
+        total=stage.steps,
+        initial=first,
+        desc=stage.name,
+        unit='step',
+        disable=not hosts.is_first(),
+      )
     )
     batches = data.loader(
       mixture,
       batch_size=stage.batch_size,
       start_step=first,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+      rows_B=partitioning.host_rows(mesh, stage.batch_size),
     )
-    if resumed is None:
-      _evaluate(setup.model, state, evaluators, writer, step_tokens, 0)
     meter = metrics.Meter(
       sources=mixture.sources,
       tokens_per_step=step_tokens,
@@ -415,19 +473,35 @@ def _run(
       most=max_skipped,
       resumed_step=first,
     )
+    watch = stack.enter_context(
+      contextlib.closing(watchdog.Watchdog(watchdog_times))
+    )
+    stack.enter_context(contextlib.closing(profile))
+    if resumed is None:
+      with meter.time('evaluation'), launch.part('evaluation'):
+        _evaluate(setup.model, state, evaluators, writer, step_tokens, 0)
     for step in range(first + 1, stage.steps + 1):
-      asked = time.perf_counter()
-      batch = next(batches)
-      waited = time.perf_counter() - asked
-      state, sums = compiled_step(state, _on_devices(mesh, batch))
-      meter.add(sums, waited)
+      profile.before(step)
+      with watch.step(f'step {step} of {stage.name}'):
+        with meter.time('input'):
+          batch = next(batches)
+        state, sums = compiled_step(
+          state, _on_devices(mesh, batch, stage.batch_size)
+        )
+        meter.add(sums)
+        launch.step(sums)
+        last, stopping = step == stage.steps, terminated(step)
+        save = last or stopping or step % checkpoint_every == 0
+        # A line never reaches over a checkpoint, so none is lost by a resume.
+        due = save or step % log_every == 0
+        values = meter.line() if due else {}
+      profile.after(step, sums)
       bar.update()
       saver.check()
-      last, stopping = step == stage.steps, terminated(step)
-      save = last or stopping or step % checkpoint_every == 0
-      # A line never reaches over a checkpoint, so none is lost by a resume.
-      if save or step % log_every == 0:
-        values = meter.line()
+      if due:
+        done = spent + writer.seconds + values['seconds']
+        values['goodput'] = goodput.share(done, begun)
+        values |= launch.values()
         writer.write(step, {'tokens': step * step_tokens, **values})
         if meter.not_taken:
           not_taken.add([(step + back, norm) for back, norm in meter.not_taken])
@@ -436,32 +510,37 @@ def _run(
           f'{values["tokens_per_second"]:,.0f} tokens/s'
         )
       if last or (evaluate_every and step % evaluate_every == 0):
-        _evaluate(setup.model, state, evaluators, writer, step_tokens, step)
-        meter.restart()
+        with meter.time('evaluation'):
+          _evaluate(setup.model, state, evaluators, writer, step_tokens, step)
       # After the lines: a checkpoint is there only if its metrics are.
       if save:
         optimizer_state = (state.step, state.opt_state)
-        saver.save(
-          step,
-          {checkpoints.PARAMETERS: state.params, OPTIMIZER: optimizer_state},
-        )
-        meter.restart()
+        with meter.time('checkpoint'):
+          saver.save(
+            step,
+            {checkpoints.PARAMETERS: state.params, OPTIMIZER: optimizer_state},
+          )
       if stopping and not last:
         break
     saver.wait()
   if step < stage.steps:
-    print(
-      f'stopped by SIGTERM after step {step} of {setup.folder}, which is '
-      'saved: the same command goes on from there',
-      file=sys.stderr,
-    )
+    if hosts.is_first():
+      print(
+        f'stopped by SIGTERM after step {step} of {setup.folder}, which is '
+        'saved: the same command goes on from there',
+        file=sys.stderr,
+      )
     raise SystemExit(STOPPED)
 
 
-def _on_devices(mesh: Mesh, batch: data.Batch) -> dict[str, jax.Array]:
+def _on_devices(
+  mesh: Mesh, batch: data.Batch, batch_size: int
+) -> dict[str, jax.Array]:
   """What the step reads of this host's rows, as arrays of the global batch."""
   names = update.batch_shapes(1, 1, mesh)
-  return partitioning.global_batch(mesh, {name: batch[name] for name in names})
+  return partitioning.global_batch(
+    mesh, {name: batch[name] for name in names}, batch_size
+  )
 
 
 def _evaluate(

@@ -20,8 +20,8 @@ FLOORS = (
     *('errors', 'description', 'preemption', 'quiet', 'step_lines'),
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),
-  ('artefacts', 'partitioning'),
-  ('manifest',),
+  ('artefacts', 'partitioning', 'roll_call', 'watchdog'),
+  ('hosts', 'manifest'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
@@ -33,7 +33,8 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('convert', 'packing', 'sample', 'skipped', 'update'),
+    *('convert', 'goodput', 'packing', 'profiler'),
+    *('sample', 'skipped', 'update'),
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
   ('metrics', 'corpus.catalogue', 'corpus.members', 'corpus.acquire'),
@@ -70,6 +71,7 @@ OWNERS = {
     'corpus.stored',
   ),
   'trafilatura': ('corpus.crawl.fetch',),
+  'wandb': ('metrics',),
   'twisted': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
 }
 

@@ -4,12 +4,14 @@ import json
 import math
 import pathlib
 import sys
+import time
+import types
 
 import jax
 import numpy as np
 import pytest
 
-from hephaestus_jax import metrics, model, step_lines, update
+from hephaestus_jax import errors, metrics, model, step_lines, update
 from hephaestus_jax.corpus import document
 
 sys.path.append(str(pathlib.Path(__file__).parent))
@@ -92,7 +94,7 @@ def test_a_meter_tells_which_of_its_steps_were_not_taken():
     sources=('a', 'b'), tokens_per_step=100, flops_per_step=1e6
   )
   for step in (NOT_TAKEN, sums(2.0, 1.0), NOT_TAKEN, sums(2.0, 1.0)):
-    meter.add(jax.device_put(step), waited=0.0)
+    meter.add(jax.device_put(step))
   assert meter.line()['skipped'] == 2.0
   assert meter.not_taken == [(-3, math.inf), (-1, math.inf)]
 
@@ -131,22 +133,22 @@ def test_the_cpus_peak_is_measured():
 
 
 def test_memory_is_at_least_what_an_array_takes():
-  before = metrics.memory_bytes()
+  before, _ = metrics.memory_bytes()
   array = np.ones(50_000_000)
-  assert metrics.memory_bytes() > before + array.nbytes / 2
+  assert metrics.memory_bytes()[0] > before + array.nbytes / 2
 
 
 def test_a_meter_takes_the_time_of_its_steps_only():
   meter = metrics.Meter(
     sources=('a', 'b'), tokens_per_step=100, flops_per_step=1e6
   )
-  meter.add(jax.device_put(sums(2.0, 1.0)), waited=0.0)
+  meter.add(jax.device_put(sums(2.0, 1.0)))
   line = meter.line()
   assert line['tokens_per_second'] == pytest.approx(100 / line['seconds'])
   assert line['mfu'] == pytest.approx(
     1e6 / line['seconds'] / metrics.peak_flops()
   )
-  meter.add(jax.device_put(sums(4.0, 1.0)), waited=0.0)
+  meter.add(jax.device_put(sums(4.0, 1.0)))
   assert meter.line()['loss'] == 4.0
 
 
@@ -181,3 +183,62 @@ def test_tensorboard_gets_the_values(tmp_path):
   (events,) = (tmp_path / metrics.TENSORBOARD).iterdir()
   assert b'loss' in events.read_bytes()
   assert math.isclose(step_lines.read(tmp_path / metrics.FILE)[0]['loss'], 1.5)
+
+
+def test_a_line_says_where_its_time_went():
+  meter = metrics.Meter(
+    sources=('a', 'b'), tokens_per_step=100, flops_per_step=1e6
+  )
+  for name, seconds in (('input', 0.1), ('checkpoint', 0.2)):
+    with meter.time(name):
+      time.sleep(seconds)
+  meter.add(jax.device_put(sums(2.0, 1.0)))
+  line = meter.line()
+  assert 0.1 <= line['time/input'] < line['seconds']
+  assert line['time/checkpoint'] >= 0.2 > line['time/evaluation'] == 0.0
+  assert line['seconds'] == line['time/input'] + line['time/compute']
+  assert line['input_wait'] == line['time/input'] / line['seconds']
+  meter.add(jax.device_put(sums(2.0, 1.0)))
+  assert meter.line()['time/checkpoint'] == 0.0
+
+
+class Run:
+  """What wandb.init gives."""
+
+  def __init__(self, **settings):
+    self.settings, self.lines, self.finished = settings, [], False
+
+  def log(self, values, step):
+    self.lines.append((step, values['loss'], values['seconds']))
+
+  def finish(self):
+    self.finished = True
+
+
+def test_wandb_gets_the_lines_and_goes_on_after_a_restart(
+  tmp_path, monkeypatch
+):
+  runs = []
+
+  def init(**settings):
+    runs.append(Run(**settings))
+    return runs[-1]
+
+  wandb = types.SimpleNamespace(init=init)
+  monkeypatch.setitem(sys.modules, 'wandb', wandb)
+  for resumed in (None, 2, None):
+    writer = metrics.Writer(tmp_path, resumed_step=resumed, wandb='forge')
+    writer.write(3, {'loss': 1.5, 'seconds': 2.0})
+    writer.close()
+  first, second, third = runs
+  assert first.lines == [(3, 1.5, 2.0)] and first.finished
+  assert first.settings['project'] == 'forge'
+  assert first.settings['resume'] == 'allow'
+  ids = [run.settings['id'] for run in runs]
+  assert ids[0] == ids[1] != ids[2]  # the last began from nothing
+
+
+def test_wandb_that_is_not_installed_names_the_extra(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'wandb', None)
+  with pytest.raises(errors.UserError, match=r'hephaestus-jax\[wandb\]'):
+    metrics.Writer(tmp_path, resumed_step=None, wandb='forge')

@@ -90,6 +90,18 @@ def test_a_host_batch_becomes_the_global_one():
   assert shapes == {'tokens_BL': {(2, 2)}, 'source_B': {(2,)}}
 
 
+def test_a_host_hands_its_devices_what_they_hold_of_the_batch():
+  # Devices hold rows 2 to 5 of 8 between them, as a part of a pod would.
+  tokens_BL = np.arange(32, dtype=np.int32).reshape(8, 4)
+  rows = np.array([2, 3, 4, 5])
+  part = partitioning._part(tokens_BL[rows], rows, 8, (slice(4, 6), slice(2)))
+  np.testing.assert_array_equal(part, tokens_BL[4:6, :2])
+  mesh = partitioning.make_mesh(data=2, fsdp=2, sequence=2)
+  np.testing.assert_array_equal(partitioning.host_rows(mesh, 8), np.arange(8))
+  batch = partitioning.global_batch(mesh, {'tokens_BL': tokens_BL}, 8)
+  np.testing.assert_array_equal(batch['tokens_BL'], tokens_BL)
+
+
 @pytest.mark.parametrize(
   ('shape', 'message'),
   [

@@ -49,6 +49,7 @@ def rows(seed: int, count: int) -> np.ndarray:
     start = random.integers(0, VOCABULARY)
     row['tokens'][:end] = (start + 3 * np.arange(end)) % VOCABULARY
     row['roles'][:end] = role_ids[np.arange(end) // 2 % len(role_ids)]
+    row['characters'] = end  # as many of each role
   return made
 
 
@@ -123,6 +124,27 @@ def run(folder: pathlib.Path, *stages: update.Stage, **changed: Any) -> Any:
     'log_every': 1,
   }
   return train.train(**(settings | changed))
+
+
+def run_file(folder: pathlib.Path, **macros: Any) -> pathlib.Path:
+  """A run of one stage on folder/cache into folder/run, for the command."""
+  bindings = {
+    'RUN_DIR': str(folder),
+    'NAME': 'run',
+    'STAGE1_MIXTURE': 'mixture_v1',
+    'STAGE1_BATCH_SIZE': 8,
+    'EVALUATE_ROWS': 1,
+    'LOG_EVERY': 1,
+    **macros,
+  }
+  lines = [f'{name} = {value!r}' for name, value in bindings.items()]
+  path = folder / 'run.gin'
+  path.write_text(
+    "include 'gin/models/tiny.gin'\n"
+    'STAGES = [@stage1/update.Stage()]\n'
+    'train.train.evaluators = []\n' + '\n'.join(lines) + '\n'
+  )
+  return path
 
 
 def arrays(stage_folder: pathlib.Path) -> dict[str, bytes]:
