@@ -89,7 +89,9 @@ def test_one_two_and_four_processes_train_the_same(tmp_path):
     # Only the first writes, prints and shows a bar.
     assert [len(values(folder, 'step'))] == [6]
     for _, stdout, stderr in ended[1:]:
-      assert stdout == ''
+      # Gloo's own lines come from C++.
+      said = [x for x in stdout.splitlines() if not x.startswith('[Gloo]')]
+      assert said == []
       assert 'stage1' not in stderr, stderr
     assert 'stage1: 100%' in ended[0][2]
     stage = folder / 'run' / 'stage1'
