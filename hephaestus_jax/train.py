@@ -46,6 +46,7 @@ COMPUTATION = (
   'attention_block',
   'microbatches',
   'loss_chunks',
+  'axes',
 )
 
 
@@ -150,8 +151,9 @@ def train(
       }
       if not _finished(folder, stage, inputs):
         reused = False
+        layout = partitioning.reshaped(mesh, stage.axes)
         _run(
-          _Setup(model, stage, mixture, mesh, folder, source.folder, seed),
+          _Setup(model, stage, mixture, layout, folder, source.folder, seed),
           evaluators=evaluators,
           evaluate_every=evaluate_every,
           checkpoint_every=checkpoint_every,
@@ -249,14 +251,15 @@ def _dry_run(
   """
   report: dict[str, Any] = {}
   for stage in stages:
-    update.state_shapes(config, stage.optimizer, mesh)
+    layout = partitioning.reshaped(mesh, stage.axes)
+    update.state_shapes(config, stage.optimizer, layout)
     report[stage.name] = None
     if (
       pathlib.Path(cache_dir) / 'mixtures' / f'{stage.mixture}.json'
     ).exists():
       (mixture,) = _mixtures(config, [stage], cache_dir, seed)
       batch = partitioning.global_batch(
-        mesh, mixture.batch(0, stage.batch_size)
+        layout, mixture.batch(0, stage.batch_size)
       )
       report[stage.name] = list(batch['tokens_BL'].shape)
   return {'parameters': transformer.num_parameters(config), 'stages': report}
