@@ -26,6 +26,7 @@ KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dq': 3, 'splash_mha_dkv': 4}
 NUM_SOURCES = 64
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 Figures = dict[str, Any]
+Options = Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +73,14 @@ def memory(
   stage: update.Stage,
   mesh: Mesh,
   sequence_length: int,
+  options: Options,
 ) -> Figures:
   """Bytes on a chip: arguments, temporaries, peak, host; and whether all fits.
 
   Where it doesn't the compiler says by how much, and no more: arguments and
   temporaries are None.
   """
-  compiled = _compiled(config, stage, mesh, sequence_length)
+  compiled = _compiled(config, stage, mesh, sequence_length, options)
   if isinstance(compiled, float):
     return {
       'fits': False,
@@ -103,12 +105,12 @@ def work(
   mesh: Mesh,
   sequence_length: int,
   slice_devices: int,
+  options: Options,
 ) -> Work:
-  """What a chip does in a step of all layers and microbatches."""
-  # A microbatch at a time; where its logits don't fit in one piece, fewer rows:
-  # work is proportional to them, but for the parameters' part, which is then
-  # counted too often.
-  parts = stage.microbatches
+  """What a chip does in a step of all layers, without microbatches."""
+  # Where the logits don't fit in one piece, fewer rows: work is proportional to
+  # them, but for the parameters' part, which is then counted too often.
+  parts = 1
   while True:
     rows = dataclasses.replace(
       stage, batch_size=stage.batch_size // parts, microbatches=1, loss_chunks=1
@@ -116,7 +118,7 @@ def work(
     of = []
     for layers in (1, 2):
       shallow = dataclasses.replace(config, num_layers=layers, scan=False)
-      compiled = _compiled(shallow, rows, mesh, sequence_length)
+      compiled = _compiled(shallow, rows, mesh, sequence_length, options)
       if isinstance(compiled, float):
         break
       of.append(
@@ -138,6 +140,7 @@ def _compiled(
   stage: update.Stage,
   mesh: Mesh,
   sequence_length: int,
+  options: Options,
 ) -> jax.stages.Compiled | float:
   """The compiled step; or the bytes it would take, where they aren't there."""
   lowered = update.lower_step(
@@ -148,7 +151,7 @@ def _compiled(
     num_sources=NUM_SOURCES,
   )
   try:
-    return lowered.compile()
+    return lowered.compile(compiler_options=dict(options))
   except jax.errors.JaxRuntimeError as error:
     used = re.search(r'Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm', str(error))
     if used is None:

@@ -44,6 +44,7 @@ def plan(
   sequence_length: int,
   plan_dir: str,
   topology_name: str | None = None,
+  compiler_options: Mapping[str, str] | None = None,
   suggest: bool = False,
 ) -> list[dict[str, Any]]:
   """Compiles every stage's step for a topology and prints one table.
@@ -55,6 +56,7 @@ def plan(
     sequence_length: tokens of a row.
     plan_dir: keeps what was compiled, a JSON file each.
     topology_name: such as 'v5p:4x4x4' or '2xv5p:4x4x4'.
+    compiler_options: XLA's, as training compiles its step with.
     suggest: also compile what a stage that doesn't fit could be changed to, and
       of one that does, what recomputes less.
 
@@ -75,7 +77,8 @@ def plan(
   rows = []
   for stage in stages:
     layout = partitioning.reshaped(run_mesh, stage.axes)
-    case = Case(model, stage, layout, place, sequence_length)
+    options = compiler_options or {}
+    case = Case(model, stage, layout, place, sequence_length, options)
     kept = pathlib.Path(plan_dir)
     row = {
       'stage': stage.name,
@@ -106,6 +109,7 @@ class Case:
   mesh: Mesh
   place: topology.Topology
   sequence_length: int
+  options: Mapping[str, str]
 
   def key(self) -> str:
     """Sixteen digits of all that the compiler's figures depend on."""
@@ -123,6 +127,7 @@ class Case:
         'mesh': {str(axis): n for axis, n in self.mesh.shape.items()},
         'topology': self.place.name,
         'sequence_length': self.sequence_length,
+        'options': dict(self.options),
         'code': {
           name: artefacts.file_fingerprint(code / f'{name}.py')
           for name in SOURCES
@@ -136,32 +141,40 @@ class Case:
     return _once(
       kept / f'{self.key()}.memory.json',
       lambda: estimate.memory(
-        self.model, self.stage, self.mesh, self.sequence_length
+        *(self.model, self.stage, self.mesh, self.sequence_length),
+        self.options,
       ),
       f'{self.stage.name} on {self.place.name}: memory',
     )
 
   def work(self, kept: pathlib.Path) -> estimate.Work:
-    """`estimate.work`, compiled once."""
+    """`estimate.work` of a microbatch, compiled once, times their number."""
+    parts = self.stage.microbatches
+    part = dataclasses.replace(
+      self.stage,
+      batch_size=self.stage.batch_size // parts,
+      microbatches=1,
+      loss_chunks=1,
+    )
 
     def compiled() -> dict[str, Any]:
       done = estimate.work(
-        self.model,
-        self.stage,
-        self.mesh,
-        self.sequence_length,
+        *(self.model, part, self.mesh, self.sequence_length),
         self.place.slice_chips,
+        self.options,
       )
       received = [[*key, n] for key, n in sorted(done.received.items())]
       return {**dataclasses.asdict(done), 'received': received}
 
+    key = dataclasses.replace(self, stage=part).key()
     found = _once(
-      kept / f'{self.key()}.work.json',
+      kept / f'{key}.work.json',
       compiled,
       f'{self.stage.name} on {self.place.name}: work of a layer',
     )
     received = {tuple(key): n for *key, n in found['received']}
-    return estimate.Work(**{**found, 'received': received})
+    done = estimate.Work(**{**found, 'received': received})
+    return done.plus(done, parts - 1.0)
 
   def figures(self, kept: pathlib.Path) -> estimate.Figures:
     """All figures; of a step that does not fit, its memory alone."""

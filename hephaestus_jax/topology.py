@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from hephaestus_jax import errors
+from hephaestus_jax import errors, quiet
 
 GIB = 2**30
 
@@ -148,9 +148,10 @@ def devices(topology: Topology) -> list[jax.Device]:
   options = dict(topology.chip.options)
   if topology.slices > 1:
     options['num_slices'] = topology.slices
-  found = topologies.get_topology_desc(
-    platform='tpu',
-    topology_name=f'{topology.generation}:{topology.shape}',
-    **options,
-  )
+  with quiet.start_up():
+    found = topologies.get_topology_desc(
+      platform='tpu',
+      topology_name=f'{topology.generation}:{topology.shape}',
+      **options,
+    )
   return list(found.devices)

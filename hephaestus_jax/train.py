@@ -77,6 +77,7 @@ def train(
   max_skipped: int = 10,
   init_from: str | None = None,
   compilation_cache: str | None = None,
+  compiler_options: Mapping[str, str] | None = None,
   dry_run: bool = False,
 ) -> dict[str, Any]:
   """Trains a model, stage after stage (paper, section 3).
@@ -106,6 +107,7 @@ def train(
     init_from: a trained stage's folder, or one of its checkpoints, whose
       parameters the first stage starts from; None: fresh ones.
     compilation_cache: a folder that keeps compiled steps for the next process.
+    compiler_options: XLA's, for the step; see gin/hardware/.
     dry_run: only check: build the shapes, and read a batch of each mixture
       that is in the cache already.
 
@@ -161,6 +163,7 @@ def train(
           keep=keep,
           max_skipped=max_skipped,
           terminated=terminated,
+          compiler_options=compiler_options,
         )
       source = _Source(folder, {stage.name: artefacts.fingerprint(inputs)})
   parameters = transformer.num_parameters(model)
@@ -346,6 +349,7 @@ def _run(
   keep: int,
   max_skipped: int,
   terminated: Callable[[], bool],
+  compiler_options: Mapping[str, str] | None,
 ) -> None:
   """Trains one stage from wherever it is to its end."""
   stage, mixture, mesh = setup.stage, setup.mixture, setup.mesh
@@ -356,7 +360,7 @@ def _run(
     mesh,
     sequence_length=mixture.sequence_length,
     num_sources=len(mixture.sources),
-  ).compile()
+  ).compile(compiler_options=dict(compiler_options or {}))
   with contextlib.ExitStack() as stack:
     stack.enter_context(jax.set_mesh(mesh))
     saver = stack.enter_context(

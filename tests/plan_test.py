@@ -62,6 +62,7 @@ def case(**settings) -> plan.Case:
     partitioning.make_mesh(data=2, fsdp=4),
     topology.parse('v5e:2x4'),
     128,
+    {},
   )
 
 
