@@ -11,7 +11,7 @@ of two layers and of one, unrolled, with the logits in one piece.
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -62,6 +62,13 @@ class Work:
     )
 
 
+class TooLarge(NamedTuple):
+  """A step that the compiler refused: bytes it would use, and may use."""
+
+  used: float
+  usable: float
+
+
 def over_layers(one: Work, two: Work, layers: int) -> Work:
   """The work of `layers` layers, from those of one and of two."""
   layer = two.plus(one, -1.0)
@@ -81,13 +88,14 @@ def memory(
   temporaries are None.
   """
   compiled = _compiled(config, stage, mesh, sequence_length, options)
-  if isinstance(compiled, float):
+  if isinstance(compiled, TooLarge):
     return {
       'fits': False,
       'argument_bytes': None,
       'temp_bytes': None,
       'host_bytes': None,
-      'peak_bytes': compiled,
+      'peak_bytes': compiled.used,
+      'missing_bytes': compiled.used - compiled.usable,
     }
   found = compiled.memory_analysis()
   return {
@@ -96,6 +104,7 @@ def memory(
     'temp_bytes': found.temp_size_in_bytes,
     'host_bytes': found.host_temp_size_in_bytes,
     'peak_bytes': found.peak_memory_in_bytes,
+    'missing_bytes': 0,
   }
 
 
@@ -119,7 +128,7 @@ def work(
     for layers in (1, 2):
       shallow = dataclasses.replace(config, num_layers=layers, scan=False)
       compiled = _compiled(shallow, rows, mesh, sequence_length, options)
-      if isinstance(compiled, float):
+      if isinstance(compiled, TooLarge):
         break
       of.append(
         _work(compiled, shallow, rows, mesh, slice_devices, sequence_length)
@@ -141,8 +150,8 @@ def _compiled(
   mesh: Mesh,
   sequence_length: int,
   options: Options,
-) -> jax.stages.Compiled | float:
-  """The compiled step; or the bytes it would take, where they aren't there."""
+) -> jax.stages.Compiled | TooLarge:
+  """The compiled step; or what it would take, where that isn't there."""
   lowered = update.lower_step(
     config,
     stage,
@@ -153,10 +162,14 @@ def _compiled(
   try:
     return lowered.compile(compiler_options=dict(options))
   except jax.errors.JaxRuntimeError as error:
-    used = re.search(r'Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm', str(error))
+    used = re.search(
+      r'Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm', str(error)
+    )
     if used is None:
       raise
-    return float(used[1]) * _UNITS[used[2]]
+    return TooLarge(
+      float(used[1]) * _UNITS[used[2]], float(used[3]) * _UNITS[used[4]]
+    )
 
 
 def _work(

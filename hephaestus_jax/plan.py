@@ -6,6 +6,7 @@ step is the same are compiled once, and what was compiled is kept.
 
 import dataclasses
 import json
+import math
 import pathlib
 import sys
 import time
@@ -77,6 +78,7 @@ def plan(
   rows = []
   for stage in stages:
     layout = partitioning.reshaped(run_mesh, stage.axes)
+    _check(stage, layout, sequence_length)
     options = compiler_options or {}
     case = Case(model, stage, layout, place, sequence_length, options)
     kept = pathlib.Path(plan_dir)
@@ -92,12 +94,27 @@ def plan(
       **case.figures(kept),
     }
     if not row['fits']:
-      row['advice'] = advice(case, row['peak_bytes'] - place.chip.capacity)
+      row['advice'] = advice(case, row['missing_bytes'])
     if suggest:
       row['suggestions'] = list(suggestions(case, kept, row['fits']))
     rows.append(row)
   print(table(rows))
   return rows
+
+
+def _check(stage: update.Stage, mesh: Mesh, sequence_length: int) -> None:
+  """Refuses rows that can't be cut into equal parts over the mesh."""
+  rows = stage.batch_size // stage.microbatches
+  for axis, size in (('batch', rows), ('length', sequence_length)):
+    over = partitioning.RULES[axis]
+    parts = math.prod(mesh.shape[part] for part in over)
+    if size % parts:
+      raise errors.UserError(
+        f"Stage {stage.name!r} has {size} along {axis!r}, which can't be cut "
+        f'into {" x ".join(over)} = {parts} equal parts. With fewer rows than '
+        "chips, give it axes of its own: STAGE3_AXES = {'fsdp': 16, "
+        "'sequence': -1}."
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import pytest
 
 from hephaestus_jax import attention, estimate, optimizer, topology, update
@@ -73,6 +74,22 @@ def test_chip_hours_are_hours_of_all_chips():
   }
   assert found['executed_flops'] == 150.0
   assert found['mfu_bound'] == pytest.approx(found['model_flops'] / 7 / 100)
+
+
+def test_what_the_compiler_refuses_is_read_from_its_message(monkeypatch):
+  class Lowered:
+    def compile(self, compiler_options):
+      raise jax.errors.JaxRuntimeError(
+        'RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of '
+        'memory in memory space hbm. Used 33.25G of 30.75G hbm. Exceeded '
+        'hbm capacity by 2.50G.'
+      )
+
+  monkeypatch.setattr(update, 'lower_step', lambda *_, **__: Lowered())
+  found = estimate.memory(tiny.CONFIG, None, None, tiny.LENGTH, {})
+  assert not found['fits']
+  assert found['peak_bytes'] == 33.25 * 2**30
+  assert found['missing_bytes'] == 2.5 * 2**30
 
 
 def test_attention_computes_whole_blocks():

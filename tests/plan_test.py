@@ -8,6 +8,7 @@ import os
 import pytest
 
 from hephaestus_jax import (
+  errors,
   model,
   optimizer,
   partitioning,
@@ -99,6 +100,13 @@ def test_stages_whose_step_is_the_same_share_a_key():
   assert case(role_weights={'answer': 1.0}).key() != first
   other = dataclasses.replace(case(), place=topology.parse('v6e:2x4'))
   assert other.key() != first
+
+
+def test_rows_that_cannot_be_cut_are_refused_with_the_way_out():
+  with pytest.raises(
+    errors.UserError, match=r"4 along 'batch', .* = 8 equal .*STAGE3_AXES"
+  ):
+    plan._check(stage(batch_size=4), partitioning.make_mesh(), 128)
 
 
 @pytest.mark.skipif(not HERE, reason='the extra tpu is not installed')
