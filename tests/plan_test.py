@@ -90,7 +90,7 @@ def test_what_does_not_fit_gets_its_gibibytes_and_ways_out():
     'data = 1, fsdp = 8',
   ):
     assert way in said
-  assert "'dots'" not in said  # it takes more
+  assert "'none'" not in said  # it takes more
 
 
 def test_stages_whose_step_is_the_same_share_a_key():
