@@ -22,6 +22,8 @@ from hephaestus_jax import errors, partitioning
 # What a query read, by this name: saved or computed again, as model.REMAT says.
 CONTEXT = 'context'
 
+# Queries and keys of a block in splash attention, where nothing else is said.
+SPLASH_BLOCK = 512
 # Added to the logits of hidden pairs. Finite, so that a row that sees nothing
 # (padding) gives numbers instead of NaN, whose gradients would spread.
 _HIDDEN = -1e30
@@ -110,6 +112,24 @@ def attend(
   return jnp.swapaxes(jnp.concatenate(outs, axis=2), 1, 2)
 
 
+def splash_pairs(
+  length: int, window: int | None = None, block: int | None = None
+) -> int:
+  """Pairs of a query and a key in the blocks of a row that splash computes.
+
+  With 4 blocks of 512 there are 10 to compute of 16.
+
+  >>> splash_pairs(2048, block=512)
+  2621440
+  """
+  block = min(block or SPLASH_BLOCK, length)
+  pairs = 0
+  for start in range(0, length, block):
+    first = 0 if window is None else max(0, start - window + 1) // block
+    pairs += (start // block + 1 - first) * block * block
+  return pairs
+
+
 def attend_splash(
   q_BLNH: jax.Array,
   k_BLKH: jax.Array,
@@ -141,7 +161,7 @@ def attend_splash(
       of 128.
   """
   length, heads = q_BLNH.shape[1:3]
-  block = min(block or 512, length)
+  block = min(block or SPLASH_BLOCK, length)
   if length % block or block % splash.NUM_LANES:
     raise errors.UserError(
       f'attention_block = {block} with rows of {length} tokens: splash '
@@ -154,6 +174,8 @@ def attend_splash(
     else math.prod(mesh.shape[part] for part in partitioning.RULES[axis])
     for axis in ('heads', 'length')
   }
+  # Where rows are cut, a device has fewer queries than a row.
+  queries_block = min(block, length // shards['length'])
   shape = (length, length)
   if window is None:
     mask: splash_mask.Mask = splash_mask.CausalMask(
@@ -168,11 +190,11 @@ def attend_splash(
     head_shards=shards['heads'],
     q_seq_shards=shards['length'],
     block_sizes=splash.BlockSizes(
-      block_q=block,
+      block_q=queries_block,
       block_kv=block,
-      block_q_dkv=block,
+      block_q_dkv=queries_block,
       block_kv_dkv=block,
-      block_q_dq=block,
+      block_q_dq=queries_block,
       block_kv_dq=block,
     ),
     residual_checkpoint_name=CONTEXT,

@@ -75,6 +75,11 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/cache.gin',
     'SeqIO mixtures -> rows of tokens (ArrayRecord)',
   ),
+  'plan': Command(
+    'hephaestus_jax.plan.plan',
+    'gin/stages/plan.gin',
+    'a run and a TPU topology -> memory, seconds and chip-hours of each stage',
+  ),
   'train': Command(
     'hephaestus_jax.train.train',
     'gin/stages/train.gin',
@@ -148,7 +153,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     if name == 'corpus':
       _add_catalogue_options(sub)
+    if name == 'plan':
+      _add_plan_options(sub)
   return parser
+
+
+def _add_plan_options(plan: argparse.ArgumentParser) -> None:
+  """What `hephaestus plan` asks beside a run."""
+  plan.add_argument(
+    '--topology',
+    dest='topology_name',
+    metavar='T',
+    help="TPU chips that need not be here, such as 'v5p:4x4x4', 2xv5p:4x4x4",
+  )
+  plan.add_argument(
+    '--suggest', action='store_true', help='compile what could be changed, too'
+  )
 
 
 def _add_catalogue_options(corpus: argparse.ArgumentParser) -> None:
@@ -239,7 +259,7 @@ def _print_origins(table: Mapping[str, Mapping[str, str]]) -> None:
     print(f'{name} = {row["value"]}    <- {row["origin"]}')
 
 
-def execute(arguments: Sequence[str]) -> dict[str, Any]:
+def execute(arguments: Sequence[str]) -> Any:
   """Runs one command line, without the program's name.
 
   Returns:
@@ -262,9 +282,7 @@ def execute(arguments: Sequence[str]) -> dict[str, Any]:
   return result
 
 
-def _execute(
-  options: argparse.Namespace, overrides: Sequence[str]
-) -> dict[str, Any]:
+def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
   """Runs the function that a run file configures."""
   files = [f for f in (options.run_file, *options.gin_file) if f]
   if not (files or overrides):
@@ -284,13 +302,16 @@ def _execute(
     keywords['overrides'] = [f'--gin.{override}' for override in overrides]
   if options.command in ('run', 'train'):
     keywords[DRY_RUN] = options.dry_run
+  if options.command == 'plan':
+    keywords['topology_name'] = options.topology_name
+    keywords['suggest'] = options.suggest
   if options.dry_run:
     table = configuration.resolved(text)
     _print_origins(table)
     result: dict[str, Any] = {'configuration': table}
     return result | (configured(**keywords) if DRY_RUN in keywords else {})
   with artefacts.configured_by(configuration.as_gin(text)):
-    return dict(configured(**keywords))
+    return configured(**keywords)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ are spread. A new machine is a new file in gin/hardware.
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,8 @@ MESH_AXES = ('slice', 'data', 'fsdp', 'tensor', 'sequence')
 RULES: Mapping[str, tuple[str, ...]] = {
   'batch': ('slice', 'data', 'fsdp'),
   'length': ('sequence',),
-  'embed': ('fsdp',),
+  # Devices that share rows must not each hold a whole copy either.
+  'embed': ('fsdp', 'sequence'),
   'heads': ('tensor',),
   'kv': ('tensor',),
   'mlp': ('tensor',),
@@ -44,6 +45,7 @@ def make_mesh(
   sequence: int = 1,
   cpu_devices: int | None = None,
   processes: int = 1,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
   """All devices as a (slice, data, fsdp, tensor, sequence) mesh.
 
@@ -57,17 +59,20 @@ def make_mesh(
       yet. On two cores two devices train 1.2 x as fast as one.
     processes: what `hosts.join` returned. All processes' devices make the mesh,
       so it comes first.
+    devices: these, which may be those of a topology that is not here; None: all
+      there are.
 
   One size may be -1: the devices that are left.
 
   Raises:
     errors.UserError: the sizes don't multiply to the number of devices.
   """
-  # Setting it anew, even to the same number, is an error once JAX is in use.
-  now = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
-  if cpu_devices not in (None, now):
-    jax.config.update('jax_num_cpu_devices', cpu_devices)
-  devices = jax.devices()
+  if devices is None:
+    # Setting it anew, even to the same number, is an error once JAX is in use.
+    now = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if cpu_devices not in (None, now):
+      jax.config.update('jax_num_cpu_devices', cpu_devices)
+    devices = jax.devices()
   sizes = dict(
     zip(MESH_AXES, (slice, data, fsdp, tensor, sequence), strict=True)
   )
@@ -94,6 +99,24 @@ def make_mesh(
   between = (sizes['slice'], 1, 1, 1, 1)
   grid = mesh_utils.create_hybrid_device_mesh(inside, between, devices)
   return Mesh(grid, MESH_AXES, axis_types=types)
+
+
+def reshaped(mesh: Mesh, axes: Mapping[str, int] | None) -> Mesh:
+  """The mesh's devices with other sizes; axes that are not named keep theirs.
+
+  Raises:
+    errors.UserError: there is no such axis, or the sizes don't multiply to the
+      number of devices.
+  """
+  if axes is None:
+    return mesh
+  unknown = sorted({*axes} - {*MESH_AXES})
+  if unknown:
+    raise errors.UserError(
+      f'update.Stage.axes names {unknown[0]!r}; the axes are '
+      f'{", ".join(MESH_AXES)}.'
+    )
+  return make_mesh(**{**mesh.shape, **axes}, devices=list(mesh.devices.flat))
 
 
 def spec(*axes: str | None) -> PartitionSpec:

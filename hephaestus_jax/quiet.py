@@ -7,9 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# TensorFlow's C++ says these while it loads, whatever its log level is.
+# TensorFlow's C++ says these while it loads, whatever its log level is, and the
+# TPU compiler where there is no TPU.
 _START_UP = re.compile(
-  rb'(I0000 |WARNING: All log messages before absl::InitializeLog).*\n'
+  rb'(I0000 |WARNING: All log messages before absl::InitializeLog|'
+  rb'Failed to find host bounds for accelerator type: ).*\n'
 )
 
 

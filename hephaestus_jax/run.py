@@ -123,7 +123,8 @@ def _step(line: str, overrides: Sequence[str], dry_run: bool) -> dict[str, Any]:
       'its own message is above. Mend that, and run the same command again: '
       'finished steps are reused.'
     )
-  return dict(json.loads(printed))
+  result = json.loads(printed)
+  return result if isinstance(result, dict) else {}  # a plan is a list
 
 
 def _die_with(parent: int) -> None:

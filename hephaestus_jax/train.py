@@ -50,6 +50,7 @@ COMPUTATION = (
   'attention_block',
   'microbatches',
   'loss_chunks',
+  'axes',
 )
 
 
@@ -81,6 +82,7 @@ def train(
   max_skipped: int = 10,
   init_from: str | None = None,
   compilation_cache: str | None = None,
+  compiler_options: Mapping[str, str] | None = None,
   watchdog_times: float = 10.0,
   profile_at: int | None = None,
   profile_steps: int = 5,
@@ -119,6 +121,7 @@ def train(
     init_from: a trained stage's folder, or one of its checkpoints, whose
       parameters the first stage starts from; None: fresh ones.
     compilation_cache: a folder that keeps compiled steps for the next process.
+    compiler_options: XLA's, for the step; see gin/hardware/.
     watchdog_times: a step that takes so many times as long as the median makes
       the process print what all its threads are doing.
     profile_at: the first step of each stage's trace, in its folder 'profile';
@@ -179,8 +182,9 @@ def train(
         hosts.agree(_identity_of_process(inputs))
       if not _finished(folder, stage, inputs, later[:1]):
         reused = False
+        layout = partitioning.reshaped(mesh, stage.axes)
         _run(
-          _Setup(model, stage, mixture, mesh, folder, source.folder, seed),
+          _Setup(model, stage, mixture, layout, folder, source.folder, seed),
           launch,
           spent=seconds,
           watchdog_times=watchdog_times,
@@ -196,6 +200,7 @@ def train(
           keep_every=keep_every,
           max_skipped=max_skipped,
           terminated=terminated,
+          compiler_options=compiler_options,
         )
       seconds += metrics.seconds(folder)
       source = _Source(folder, {stage.name: artefacts.fingerprint(inputs)})
@@ -287,14 +292,15 @@ def _dry_run(
   """
   report: dict[str, Any] = {}
   for stage in stages:
-    update.state_shapes(config, stage.optimizer, mesh)
+    layout = partitioning.reshaped(mesh, stage.axes)
+    update.state_shapes(config, stage.optimizer, layout)
     report[stage.name] = None
     if (
       pathlib.Path(cache_dir) / 'mixtures' / f'{stage.mixture}.json'
     ).exists():
       (mixture,) = _mixtures(config, [stage], cache_dir, seed)
       batch = partitioning.global_batch(
-        mesh, mixture.batch(0, stage.batch_size)
+        layout, mixture.batch(0, stage.batch_size)
       )
       report[stage.name] = list(batch['tokens_BL'].shape)
   return {'parameters': transformer.num_parameters(config), 'stages': report}
@@ -411,6 +417,7 @@ def _run(
   keep_every: int | None,
   max_skipped: int,
   terminated: Callable[[int], bool],
+  compiler_options: Mapping[str, str] | None,
 ) -> None:
   """Trains one stage from wherever it is to its end."""
   stage, mixture, mesh = setup.stage, setup.mixture, setup.mesh
@@ -423,7 +430,7 @@ def _run(
       mesh,
       sequence_length=mixture.sequence_length,
       num_sources=len(mixture.sources),
-    ).compile()
+    ).compile(compiler_options=dict(compiler_options or {}))
   with contextlib.ExitStack() as stack:
     stack.enter_context(jax.set_mesh(mesh))
     with launch.part('restore'):

@@ -40,6 +40,8 @@ class Stage:
     microbatches: parts that a batch is cut into, one after the other through
       the device's memory. The update is that of the whole batch.
     loss_chunks: see `losses.cross_entropy`.
+    axes: sizes of the mesh that are other than the run's in this stage, such as
+      {'fsdp': 16, 'sequence': -1} where there are more devices than rows.
     max_gradient_norm: an update whose gradient is larger, before clipping, is
       not taken; None: only one that is not finite.
   """
@@ -54,6 +56,7 @@ class Stage:
   microbatches: int = 1
   loss_chunks: int = 1
   max_gradient_norm: float | None = None
+  axes: Mapping[str, int] | None = None
 
   def __post_init__(self) -> None:
     for name in ('steps', 'batch_size', 'microbatches', 'loss_chunks'):

@@ -17,10 +17,10 @@ PACKAGE = 'hephaestus_jax'
 
 FLOORS = (
   (
-    *('errors', 'description', 'preemption', 'quiet', 'step_lines'),
+    *('errors', 'description', 'hlo', 'preemption', 'quiet', 'step_lines'),
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),
-  ('artefacts', 'partitioning', 'roll_call', 'watchdog'),
+  ('artefacts', 'partitioning', 'roll_call', 'topology', 'watchdog'),
   ('hosts', 'manifest'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
@@ -39,10 +39,10 @@ FLOORS = (
   ),
   ('metrics', 'corpus.catalogue', 'corpus.members', 'corpus.acquire'),
   (
-    *('cache', 'train', 'corpus.synthesise', 'corpus.retrieve'),
+    *('cache', 'train', 'estimate', 'corpus.synthesise', 'corpus.retrieve'),
     *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),
   ),
-  ('evaluation', 'report', 'corpus.steps'),
+  ('evaluation', 'report', 'plan', 'corpus.steps'),
   ('run', 'corpus.build'),
   ('main',),
   ('__main__',),
@@ -234,7 +234,9 @@ def test_the_corpus_is_built_without_jax(module: str) -> None:
     )
 
 
-@pytest.mark.parametrize('module', ['train', 'sample', 'report.page', 'run'])
+@pytest.mark.parametrize(
+  'module', ['train', 'sample', 'plan', 'report.page', 'run']
+)
 def test_training_does_not_pay_for_the_data_libraries(module: str) -> None:
   found = reached(module)
   for library in DATA_LIBRARIES:

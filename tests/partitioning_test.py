@@ -42,7 +42,7 @@ def test_the_table_places_the_axes():
     ('slice', 'data', 'fsdp'), 'sequence', None
   )
   assert partitioning.spec('layers', 'embed', 'heads', 'head_dim') == (
-    PartitionSpec(None, 'fsdp', 'tensor', None)
+    PartitionSpec(None, ('fsdp', 'sequence'), 'tensor', None)
   )
 
 
@@ -130,3 +130,33 @@ def test_constrain_places_on_the_current_mesh_and_is_nothing_without_one():
 def test_the_current_number_of_cpu_devices_may_be_asked_for_again():
   mesh = partitioning.make_mesh(cpu_devices=8)
   assert mesh.size == 8
+
+
+def test_a_mesh_is_made_of_the_devices_that_are_given():
+  mesh = partitioning.make_mesh(
+    cpu_devices=2, devices=jax.devices()[:4], data=2
+  )
+  assert (mesh.size, mesh.shape['data'], mesh.shape['fsdp']) == (4, 2, 2)
+
+
+def test_a_stage_may_have_the_devices_in_another_shape():
+  mesh = partitioning.make_mesh(tensor=2)
+  other = partitioning.reshaped(mesh, {'fsdp': 2, 'sequence': -1})
+  assert dict(other.shape) == {
+    **{'slice': 1, 'data': 1, 'fsdp': 2, 'tensor': 2, 'sequence': 2}
+  }
+  assert {*other.devices.flat} == {*mesh.devices.flat}
+  assert partitioning.reshaped(mesh, None) is mesh
+
+
+@pytest.mark.parametrize(
+  ('axes', 'message'),
+  [
+    ({'rows': 2}, "'rows'; the axes are slice, data, fsdp, tensor, sequence"),
+    ({'fsdp': 16}, 'fsdp 16 .* does not fit 8 cpu devices'),
+  ],
+)
+def test_a_shape_that_the_devices_cannot_have_is_refused(axes, message):
+  mesh = partitioning.make_mesh()
+  with pytest.raises(errors.UserError, match=message):
+    partitioning.reshaped(mesh, axes)

@@ -133,6 +133,7 @@ def run_file(folder: pathlib.Path, **macros: Any) -> pathlib.Path:
     'NAME': 'run',
     'STAGE1_MIXTURE': 'mixture_v1',
     'STAGE1_BATCH_SIZE': 8,
+    'STAGE1_WARMUP': 1,
     'EVALUATE_ROWS': 1,
     'LOG_EVERY': 1,
     **macros,
