@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DISK_GB := 6
 
-.PHONY: install demo test lint lock clean
+.PHONY: install demo test test-long lint lock clean
 
 install: $(INSTALLED)
 
@@ -26,7 +26,11 @@ demo: install
 	$(BIN)/hephaestus run gin/runs/demo.gin
 
 test: install
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not long'
+
+# Many processes, many starts: what CI runs besides.
+test-long: install
+	$(BIN)/pytest -q -m long
 
 lint: install
 	$(BIN)/ruff format --check .

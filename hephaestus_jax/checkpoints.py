@@ -15,7 +15,6 @@ are.
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 import pathlib
 import shutil
@@ -25,18 +24,14 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from jax._src import distributed
 
-from hephaestus_jax import errors, manifest
+from hephaestus_jax import errors, hosts, manifest
 
 FOLDER = 'checkpoints'
 PARAMETERS = 'parameters'
 COMMITTED = 'commit_success.txt'
 # Put behind the name of a damaged step: it is a step no more.
 DAMAGED = '.damaged'
-# Seconds for the slowest process to read its share of a checkpoint.
-ANSWER = 1200
-_meetings = itertools.count()
 
 
 def _handler() -> ocp.PyTreeCheckpointHandler:
@@ -114,25 +109,7 @@ def damage(step_folder: pathlib.Path, item: str = '') -> str | None:
     item: read no files but this item's.
   """
   found = _damage(step_folder, item)
-  return next(filter(None, _from_all(found or '')), None)
-
-
-def _from_all(text: str) -> list[str]:
-  """What each process says here; it returns when all have come.
-
-  By JAX's coordinator and not by its devices: those belong to the mesh that is
-  set, and what they hold would have to be of one length.
-  """
-  count = jax.process_count()
-  if count == 1:
-    return [text]
-  client: Any = distributed.global_state.client
-  meeting = f'checkpoints/{next(_meetings)}'
-  client.key_value_set(f'{meeting}/{jax.process_index()}', text)
-  return [
-    client.blocking_key_value_get(f'{meeting}/{process}', 1000 * ANSWER)
-    for process in range(count)
-  ]
+  return next(filter(None, hosts.said_by_all(found or '')), None)
 
 
 def _damage(step_folder: pathlib.Path, item: str) -> str | None:
@@ -175,7 +152,7 @@ def newest_whole(folder: pathlib.Path) -> int | None:
     if not any((path / name).exists() for name in (COMMITTED, manifest.NAME)):
       # Where a folder is renamed file by file, a kill may leave the first ones.
       _told_once(f'removed {path}: a checkpoint that was never finished')
-      if jax.process_index() == 0:
+      if hosts.is_first():
         shutil.rmtree(path)
       continue
     found = damage(path)
@@ -196,15 +173,15 @@ def newest_whole(folder: pathlib.Path) -> int | None:
       f'DAMAGED CHECKPOINT: {path}/{what}. It is put aside as {aside.name}, '
       f'and the run goes on from step {step}.'
     )
-    if jax.process_index() == 0:
+    if hosts.is_first():
       shutil.rmtree(aside, ignore_errors=True)
       path.rename(aside)
-  _from_all('put aside')
+  hosts.said_by_all('put aside')
   return step
 
 
 def _told_once(text: str) -> None:
-  if jax.process_index() == 0:
+  if hosts.is_first():
     print(text, file=sys.stderr)
 
 

@@ -29,7 +29,9 @@ from hephaestus_jax import errors, roll_call
 PORT = 8476
 # Once all have reported, JAX has little to wait for.
 JAX_START_UP = 300  # seconds
-ANSWER = 600.0  # seconds in which every process comes to a meeting
+# Seconds in which every process comes to a meeting: one may read many gigabytes
+# of a checkpoint before.
+ANSWER = 1200.0
 _meetings = itertools.count()
 
 
@@ -137,6 +139,25 @@ def appears(path: pathlib.Path, seconds: float = 60.0) -> bool:
   while not path.exists() and time.monotonic() < deadline:
     time.sleep(0.5)
   return path.exists()
+
+
+def said_by_all(text: str) -> list[str]:
+  """What each process says here; it returns when all have come.
+
+  By JAX's coordinator and not by its devices: those belong to the mesh that is
+  set, and what they hold would have to be of one length.
+  """
+  count = jax.process_count()
+  if count == 1:
+    return [text]
+  client: Any = distributed.global_state.client
+  meeting = f'hephaestus/{next(_meetings)}'
+  client.key_value_set(f'{meeting}/{jax.process_index()}', text)
+  wait = round(1000 * ANSWER)
+  return [
+    client.blocking_key_value_get(f'{meeting}/{process}', wait)
+    for process in range(count)
+  ]
 
 
 def agree(facts: Mapping[str, Any]) -> None:

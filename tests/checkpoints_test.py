@@ -329,6 +329,7 @@ def _one_of_two(folder, port, process):
   jax.distributed.shutdown()
 
 
+@pytest.mark.long
 def test_what_two_processes_saved_one_restores_and_both_see_the_harm(tmp_path):
   with socket.socket() as free:
     free.bind(('localhost', 0))

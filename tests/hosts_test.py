@@ -78,7 +78,7 @@ def values(folder: pathlib.Path, name: str) -> list[float]:
   return [line[name] for line in lines if name in line]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_two_and_four_processes_train_the_same(tmp_path):
   found = {}
   for processes in (1, 2, 4):
@@ -214,7 +214,7 @@ def test_the_verdict_names_the_host_what_differs_and_both_values():
 
 def test_a_process_that_does_not_come_is_named():
   found = hosts._verdict(meeting({}, {}), 'm', 3)
-  assert found.startswith('Process 2 of 3 has not come within 10 minutes')
+  assert found.startswith('Process 2 of 3 has not come within 20 minutes')
 
 
 def test_the_code_is_its_commit_and_its_files(tmp_path, monkeypatch):

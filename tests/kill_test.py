@@ -72,7 +72,7 @@ def _kill_at(folder, moment):
   return process.returncode
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_any_moment_is_undisturbed_bit_for_bit(tmp_path):
   undisturbed, killed = tmp_path / 'undisturbed', tmp_path / 'killed'
   for folder in (undisturbed, killed):

@@ -59,7 +59,7 @@ def test_a_mesh_holds_what_one_device_holds():
     np.testing.assert_array_equal(a, b)
   query = spread['layers']['attention']['query']
   assert query.sharding.spec == jax.sharding.PartitionSpec(
-    None, 'fsdp', 'tensor', None
+    None, ('fsdp', 'sequence'), 'tensor', None
   )
   np.testing.assert_array_equal(
     query[1, 3, 2],
