@@ -188,7 +188,7 @@ def rotate(x_BLNH: jax.Array, angles_BLH: jax.Array) -> jax.Array:
   With H = 2 and an angle of 90 degrees, [3, 4] becomes [-4, 3].
   """
   # Turned in x's own precision. In float32 the TPU compiler writes bfloat16
-  # queries and keys to memory as float32 first: 1.4 GB more a layer at 8B.
+  # queries and keys to memory as float32 first: see docs/plan.md.
   cos_BL1H = jnp.cos(angles_BLH)[:, :, None].astype(x_BLNH.dtype)
   sin_BL1H = jnp.sin(angles_BLH)[:, :, None].astype(x_BLNH.dtype)
   first, second = jnp.split(x_BLNH, 2, axis=-1)
