@@ -25,7 +25,7 @@ import time
 sys.path.append(str(pathlib.Path(__file__).parents[1] / 'tests'))
 import tiny  # noqa: E402
 
-from hephaestus_jax import metrics, step_lines  # noqa: E402
+from hephaestus_jax.observability import metrics, step_lines  # noqa: E402
 
 IMPORTED = re.compile(r'import time:\s+\d+ \|\s+(\d+) \|( +)(\S+)')
 LONGEST = 900  # seconds that a start may take

@@ -25,7 +25,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from hephaestus_jax import errors, hosts, manifest
+from hephaestus_jax import errors, manifest
+from hephaestus_jax.pod import hosts
 
 FOLDER = 'checkpoints'
 PARAMETERS = 'parameters'

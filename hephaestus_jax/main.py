@@ -76,7 +76,7 @@ COMMANDS: Mapping[str, Command] = {
     'SeqIO mixtures -> rows of tokens (ArrayRecord)',
   ),
   'plan': Command(
-    'hephaestus_jax.plan.plan',
+    'hephaestus_jax.planning.plan.plan',
     'gin/stages/plan.gin',
     'a run and a TPU topology -> memory, seconds and chip-hours of each stage',
   ),

@@ -26,17 +26,12 @@ from hephaestus_jax import (
   data,
   description,
   errors,
-  goodput,
-  hosts,
-  metrics,
   partitioning,
-  preemption,
-  profiler,
-  skipped,
   update,
-  watchdog,
 )
 from hephaestus_jax import model as transformer
+from hephaestus_jax.observability import goodput, metrics, profiler, skipped
+from hephaestus_jax.pod import hosts, preemption, watchdog
 
 OPTIMIZER = 'optimizer'
 # The exit code of a process that SIGTERM ended: 128 + 15.

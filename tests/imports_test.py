@@ -17,11 +17,15 @@ PACKAGE = 'hephaestus_jax'
 
 FLOORS = (
   (
-    *('errors', 'description', 'hlo', 'preemption', 'quiet', 'step_lines'),
+    *('errors', 'description', 'quiet'),
+    *('planning.hlo', 'pod.preemption', 'observability.step_lines'),
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),
-  ('artefacts', 'partitioning', 'roll_call', 'topology', 'watchdog'),
-  ('hosts', 'manifest'),
+  (
+    *('artefacts', 'partitioning', 'planning.topology'),
+    *('pod.roll_call', 'pod.watchdog'),
+  ),
+  ('pod.hosts', 'manifest'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
@@ -33,16 +37,23 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('convert', 'goodput', 'packing', 'profiler'),
-    *('sample', 'skipped', 'update'),
+    *('convert', 'packing', 'sample', 'update'),
+    *('observability.goodput', 'observability.profiler'),
+    'observability.skipped',
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
-  ('metrics', 'corpus.catalogue', 'corpus.members', 'corpus.acquire'),
   (
-    *('cache', 'train', 'estimate', 'corpus.synthesise', 'corpus.retrieve'),
+    'observability.metrics',
+    'corpus.catalogue',
+    'corpus.members',
+    'corpus.acquire',
+  ),
+  (
+    *('cache', 'train', 'planning.estimate'),
+    *('corpus.synthesise', 'corpus.retrieve'),
     *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),
   ),
-  ('evaluation', 'report', 'plan', 'corpus.steps'),
+  ('evaluation', 'report', 'planning.plan', 'corpus.steps'),
   ('run', 'corpus.build'),
   ('main',),
   ('__main__',),
@@ -71,7 +82,7 @@ OWNERS = {
     'corpus.stored',
   ),
   'trafilatura': ('corpus.crawl.fetch',),
-  'wandb': ('metrics',),
+  'wandb': ('observability.metrics',),
   'twisted': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
 }
 
@@ -235,7 +246,7 @@ def test_the_corpus_is_built_without_jax(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-  'module', ['train', 'sample', 'plan', 'report.page', 'run']
+  'module', ['train', 'sample', 'planning.plan', 'report.page', 'run']
 )
 def test_training_does_not_pay_for_the_data_libraries(module: str) -> None:
   found = reached(module)

@@ -55,7 +55,8 @@ def live(folder: pathlib.Path, life: Mapping[str, Any]) -> None:
   sys.path.append(str(HERE))
   import tiny
 
-  from hephaestus_jax import data, metrics
+  from hephaestus_jax import data
+  from hephaestus_jax.observability import metrics
 
   log = os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 

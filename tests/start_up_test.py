@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from hephaestus_jax import goodput, main, profiler
+from hephaestus_jax import main
+from hephaestus_jax.observability import goodput, profiler
 
 sys.path.append(str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402

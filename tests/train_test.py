@@ -18,14 +18,13 @@ from hephaestus_jax import (
   checkpoints,
   data,
   errors,
-  metrics,
   model,
   partitioning,
-  skipped,
   train,
   update,
 )
 from hephaestus_jax.corpus import document
+from hephaestus_jax.observability import metrics, skipped
 
 sys.path.append(str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402

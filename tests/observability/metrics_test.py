@@ -11,10 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from hephaestus_jax import errors, metrics, model, step_lines, update
+from hephaestus_jax import errors, model, update
 from hephaestus_jax.corpus import document
+from hephaestus_jax.observability import metrics, step_lines
 
-sys.path.append(str(pathlib.Path(__file__).parent))
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 import tiny  # noqa: E402
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from hephaestus_jax import goodput
+from hephaestus_jax.observability import goodput
 
 
 def start(monkeypatch, folder, at):

@@ -4,7 +4,8 @@ import pathlib
 
 import jax
 
-from hephaestus_jax import errors, hosts
+from hephaestus_jax import errors
+from hephaestus_jax.pod import hosts
 
 FOLDER = 'profile'
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hephaestus_jax import errors, topology
+from hephaestus_jax import errors
+from hephaestus_jax.planning import topology
 
 
 def test_a_name_is_slices_generation_and_shape():

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import psutil
 
-from hephaestus_jax import hosts
+from hephaestus_jax.pod import hosts
 
 FILE = 'starts.jsonl'
 

@@ -7,15 +7,8 @@ import os
 
 import pytest
 
-from hephaestus_jax import (
-  errors,
-  model,
-  optimizer,
-  partitioning,
-  plan,
-  topology,
-  update,
-)
+from hephaestus_jax import errors, model, optimizer, partitioning, update
+from hephaestus_jax.planning import plan, topology
 
 HERE = importlib.util.find_spec('libtpu') or os.environ.get('TPU_LIBRARY_PATH')
 CONFIG = model.Config(

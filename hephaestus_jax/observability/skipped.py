@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from hephaestus_jax import data, errors, hosts, step_lines
+from hephaestus_jax import data, errors
+from hephaestus_jax.observability import step_lines
+from hephaestus_jax.pod import hosts
 
 FILE = 'skipped.jsonl'
 

@@ -2,7 +2,7 @@
 
 import signal
 
-from hephaestus_jax import preemption
+from hephaestus_jax.pod import preemption
 
 
 def test_sigterm_is_remembered_and_its_old_handler_comes_back():

@@ -24,9 +24,11 @@ import psutil
 import tensorboardX
 from jax.sharding import Mesh
 
-from hephaestus_jax import errors, hosts, step_lines, update
+from hephaestus_jax import errors, update
 from hephaestus_jax import model as transformer
 from hephaestus_jax.corpus import document
+from hephaestus_jax.observability import step_lines
+from hephaestus_jax.pod import hosts
 
 FILE = 'metrics.jsonl'
 TENSORBOARD = 'tensorboard'

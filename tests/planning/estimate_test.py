@@ -5,7 +5,8 @@ import dataclasses
 import jax
 import pytest
 
-from hephaestus_jax import attention, estimate, optimizer, topology, update
+from hephaestus_jax import attention, optimizer, update
+from hephaestus_jax.planning import estimate, topology
 from tests import tiny
 
 CHIP = topology.Chip(

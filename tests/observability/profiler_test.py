@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from hephaestus_jax import errors, profiler
+from hephaestus_jax import errors
+from hephaestus_jax.observability import profiler
 
 
 def run(folder, monkeypatch, taken, **window):

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from hephaestus_jax import attention, errors, hlo, metrics, topology, update
+from hephaestus_jax import attention, errors, update
 from hephaestus_jax import model as transformer
+from hephaestus_jax.observability import metrics
+from hephaestus_jax.planning import hlo, topology
 
 # Matrix products in each of splash attention's kernels; a backward pass
 # computes the logits again in both.

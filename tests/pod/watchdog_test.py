@@ -2,7 +2,7 @@
 
 import time
 
-from hephaestus_jax import watchdog
+from hephaestus_jax.pod import watchdog
 
 
 def run(*seconds, times=10.0, shortest=0.05):

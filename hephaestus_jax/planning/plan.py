@@ -16,21 +16,14 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from hephaestus_jax import (
-  artefacts,
-  description,
-  errors,
-  estimate,
-  partitioning,
-  topology,
-  update,
-)
+from hephaestus_jax import artefacts, description, errors, partitioning, update
 from hephaestus_jax import model as transformer
+from hephaestus_jax.planning import estimate, topology
 
 # The files that say what a step is: another text is another plan.
 SOURCES = (
-  *('attention', 'estimate', 'hlo', 'losses', 'model', 'optimizer'),
-  *('partitioning', 'topology', 'update'),
+  *('attention', 'losses', 'model', 'optimizer', 'partitioning', 'update'),
+  *('planning/estimate', 'planning/hlo', 'planning/topology'),
 )
 # From the fastest to the one that takes the least memory: model.REMAT's order.
 REMAT = tuple(transformer.REMAT)
@@ -135,7 +128,7 @@ class Case:
       for field in dataclasses.fields(self.stage)
       if field.name not in ('name', 'mixture', 'steps', 'optimizer', 'axes')
     }
-    code = pathlib.Path(__file__).parent
+    code = pathlib.Path(__file__).parents[1]
     return artefacts.fingerprint(
       {
         'model': description.describe(self.model),

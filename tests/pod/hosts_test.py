@@ -14,10 +14,11 @@ import pytest
 from jax._src import cloud_tpu_init
 from jax._src.clusters import cloud_tpu_cluster
 
-from hephaestus_jax import checkpoints, errors, hosts, main, partitioning
+from hephaestus_jax import checkpoints, errors, main, partitioning
 from hephaestus_jax.evaluation import benchmark_loss
+from hephaestus_jax.pod import hosts
 
-sys.path.append(str(pathlib.Path(__file__).parent))
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 import tiny  # noqa: E402
 
 DEVICES = 8  # in all
@@ -218,7 +219,7 @@ def test_a_process_that_does_not_come_is_named():
 
 
 def test_the_code_is_its_commit_and_its_files(tmp_path, monkeypatch):
-  monkeypatch.setattr(hosts, '__file__', str(tmp_path / 'hosts.py'))
+  monkeypatch.setattr(hosts, '__file__', str(tmp_path / 'pod' / 'hosts.py'))
   (tmp_path / 'a.py').write_text('x = 1\n')
   before = hosts.code()
   (tmp_path / 'a.py').write_text('x = 2\n')

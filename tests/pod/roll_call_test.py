@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from hephaestus_jax import errors, roll_call
+from hephaestus_jax import errors
+from hephaestus_jax.pod import roll_call
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hephaestus_jax import hlo
+from hephaestus_jax.planning import hlo
 
 PROGRAM = """\
 HloModule jit_step, is_scheduled=true

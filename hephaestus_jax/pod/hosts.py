@@ -21,7 +21,8 @@ from typing import Any
 import jax
 from jax._src import cloud_tpu_init, clusters, distributed
 
-from hephaestus_jax import errors, roll_call
+from hephaestus_jax import errors
+from hephaestus_jax.pod import roll_call
 
 # Google Cloud's default firewall opens it. JAX up to 0.8.0 took it by itself;
 # since then it takes 8482, and a pod whose firewall nobody touched waits
@@ -233,7 +234,7 @@ def code() -> dict[str, str]:
 
   The hash tells apart what one host has edited and not committed.
   """
-  package = pathlib.Path(__file__).parent
+  package = pathlib.Path(__file__).parents[1]
   git = ('git', '-C', str(package), 'rev-parse', 'HEAD')
   try:
     asked = subprocess.run(git, capture_output=True, text=True, check=False)

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from hephaestus_jax import data, errors, skipped
+from hephaestus_jax import data, errors
+from hephaestus_jax.observability import skipped
 
-sys.path.append(str(pathlib.Path(__file__).parent))
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 import tiny  # noqa: E402
 
 

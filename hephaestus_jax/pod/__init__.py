@@ -1,0 +1,1 @@
+"""What several machines need to be one run, and to survive one that goes."""
