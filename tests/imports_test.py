@@ -69,10 +69,7 @@ OWNERS = {
   'matplotlib': ('report',),
   'openTSNE': ('corpus.retrieve.embedding_map',),
   'orbax': ('checkpoints',),
-  'safetensors': (
-    'convert.safetensor_files',
-    'corpus.retrieve.bert_checkpoint',
-  ),
+  'safetensors': ('convert.safetensor_files',),
   'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
   'seqio': ('cache',),
   'tensorflow': ('cache', 'corpus.datasets', 'corpus.forge'),

@@ -51,7 +51,7 @@ def vocabulary(folder: pathlib.Path) -> tokenizer.Tokenizer | None:
 
 
 def read_config(path: pathlib.Path) -> dict[str, Any]:
-  """A config.json.
+  """A config.json, or another file that holds one JSON object.
 
   Raises:
     errors.UserError: it is no JSON object.

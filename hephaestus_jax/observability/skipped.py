@@ -55,8 +55,10 @@ class Skipped:
     self._mixture = mixture
     self._batch_size = batch_size
     self._most = most
-    self._in_a_row: list[int] = []
-    if hosts.is_first() and self._path.exists():
+    # A run that is preempted every few steps counts on where it stopped.
+    before = [line['step'] for line in step_lines.read(self._path)]
+    self._in_a_row = _ending(sorted({*before}), resumed_step)
+    if hosts.is_first() and before:
       step_lines.rewind(self._path, resumed_step)
 
   def add(self, steps: Sequence[tuple[int, float]]) -> None:
@@ -92,3 +94,16 @@ class Skipped:
     for source, row in zip(source_B.tolist(), row_B.tolist(), strict=True):
       found.setdefault(self._mixture.sources[source], []).append(row)
     return found
+
+
+def _ending(steps: Sequence[int], last: int) -> list[int]:
+  """Those of ascending steps that lead to `last` without a gap.
+
+  Of 1, 3, 4, 5 and 7 to the last step 5 it is [3, 4, 5]; to 6 it is [].
+  """
+  found: list[int] = []
+  for step in reversed([step for step in steps if step <= last]):
+    if step != last - len(found):
+      break
+    found.insert(0, step)
+  return found

@@ -55,6 +55,20 @@ def test_only_steps_in_a_row_count_as_too_many(tmp_path, mixture):
   assert steps(tmp_path) == [1, 2, 4, 5, 6]
 
 
+def test_a_restart_does_not_begin_the_count_anew(tmp_path, mixture):
+  of(tmp_path, mixture).add([(3, 9.0), (4, 9.0)])
+  resumed = of(tmp_path, mixture, resumed_step=4)
+  with pytest.raises(errors.UserError, match='3 updates in a row .* step 5'):
+    resumed.add([(5, 9.0)])
+
+
+@pytest.mark.parametrize(
+  ('last', 'expected'), [(5, [3, 4, 5]), (6, []), (7, [7]), (0, [])]
+)
+def test_those_that_lead_to_the_last_step_count(last, expected):
+  assert skipped._ending([1, 3, 4, 5, 7], last) == expected
+
+
 def test_what_was_written_after_the_checkpoint_is_forgotten(tmp_path, mixture):
   of(tmp_path, mixture).add([(1, 9.0), (3, 9.0)])
   with (tmp_path / skipped.FILE).open('a') as file:

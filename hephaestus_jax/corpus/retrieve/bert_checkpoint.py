@@ -1,24 +1,23 @@
 """Reads a BERT checkpoint folder as Hugging Face lays it out, without torch.
 
-The folder holds config.json, one or several *.safetensors, and tokenizer.json
-or vocab.txt. What the network of encoder.py doesn't compute is refused, never
-ignored: another activation, relative positions, a tensor of unknown use.
+The folder holds config.json, model.safetensors (or several files and their
+index), and tokenizer.json or vocab.txt. What the network of encoder.py doesn't
+compute is refused, never ignored: another activation, relative positions, a
+tensor of unknown use.
 """
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 import tokenizers
 
 from hephaestus_jax import errors
+from hephaestus_jax.convert import published, safetensor_files
 
 # The paper's encoder (section 4.2). Its repository has PyTorch's pickle only.
 PAPERS = 'OpenMatch/cocodr-base-msmarco'
@@ -85,7 +84,7 @@ def read_config(folder: pathlib.Path) -> Config:
       f"The paper's encoder is COCO-DR: `hf download {PAPERS} --local-dir "
       f'{folder}`. Or bind ENCODER to the folder of another BERT.'
     )
-  found = _json_object(path)
+  found = published.read_config(path)
   known: Mapping[str, tuple[Any, ...]] = {
     'model_type': ('bert',),
     'hidden_act': ACTIVATIONS,
@@ -196,35 +195,15 @@ def read_parameters(folder: pathlib.Path, config: Config) -> dict[str, Any]:
 
 def _read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
   """The encoder's tensors of all files, under their names without 'bert.'."""
-  files = sorted(folder.glob('*.safetensors'))
-  if not files:
-    pickled = sorted(path.name for path in folder.glob('*.bin'))
-    raise errors.UserError(
-      f'{folder} has no *.safetensors. '
-      + (
-        f'{pickled[0]} is a pickle, which is not opened; where torch is '
-        'installed: python -c "import transformers; m = \''
-        f"{folder}'; transformers.AutoModel.from_pretrained(m)"
-        '.save_pretrained(m)"'
-        if pickled
-        else 'Download the checkpoint again.'
-      )
-    )
+  stored = safetensor_files.Folder(folder)
   tensors = {}
-  for file in files:
-    try:
-      read = safetensors.numpy.load_file(file)
-    except safetensors.SafetensorError as error:
-      raise errors.UserError(
-        f'{file} is damaged ({error}). Download it again.'
-      ) from None
-    for name, tensor in read.items():
-      plain = name.removeprefix('bert.')
-      for old, new in _OLD.items():
-        if plain.endswith(f'LayerNorm{old}'):
-          plain = plain.removesuffix(old) + new
-      if not _UNUSED.match(plain):
-        tensors[plain] = tensor
+  for name in sorted(stored.names()):
+    plain = name.removeprefix('bert.')
+    for old, new in _OLD.items():
+      if plain.endswith(f'LayerNorm{old}'):
+        plain = plain.removesuffix(old) + new
+    if not _UNUSED.match(plain):
+      tensors[plain] = stored.read(name, ())
   return tensors
 
 
@@ -248,7 +227,7 @@ def read_tokenizer(
   elif words.is_file():
     settings = folder / 'tokenizer_config.json'
     read = _from_words(
-      words, _json_object(settings) if settings.is_file() else {}
+      words, published.read_config(settings) if settings.is_file() else {}
     )
   else:
     raise errors.UserError(
@@ -301,24 +280,10 @@ def read_pooling(folder: pathlib.Path) -> str | None:
     return None
   modes = [
     name.removeprefix('pooling_mode_').removesuffix('_tokens')
-    for name, chosen in _json_object(path).items()
+    for name, chosen in published.read_config(path).items()
     if name.startswith('pooling_mode_') and chosen is True
   ]
   return 'cls' if modes == ['cls_token'] else ' and '.join(modes)
-
-
-def _json_object(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    found = json.loads(path.read_text())
-  except ValueError as error:
-    raise errors.UserError(
-      f'{path} is no JSON ({error}). Download the checkpoint again.'
-    ) from None
-  if not isinstance(found, dict):
-    raise errors.UserError(
-      f'{path} is no JSON object. Download the checkpoint again.'
-    )
-  return found
 
 
 def fingerprint(folder: pathlib.Path) -> str:

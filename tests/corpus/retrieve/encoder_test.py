@@ -156,11 +156,14 @@ def test_names_and_files_of_older_and_larger_checkpoints_are_read(
   for name in ('config.json', 'vocab.txt'):
     (other / name).write_bytes((checkpoint / name).read_bytes())
   names = sorted(renamed)
+  weight_map = {}
   for part in range(2):
-    safetensors.numpy.save_file(
-      {name: renamed[name] for name in names[part::2]},
-      other / f'model-0000{part + 1}-of-00002.safetensors',
-    )
+    file = f'model-0000{part + 1}-of-00002.safetensors'
+    held = {name: renamed[name] for name in names[part::2]}
+    safetensors.numpy.save_file(held, other / file)
+    weight_map |= dict.fromkeys(held, file)
+  index = other / 'model.safetensors.index.json'
+  index.write_text(json.dumps({'weight_map': weight_map}))
   old, new = (
     encoder.Encoder(str(f), 'cls', chunk_tokens=32) for f in (other, checkpoint)
   )
@@ -202,9 +205,12 @@ def test_a_network_that_is_not_this_bert_is_refused(checkpoint, changes, part):
 
 
 def test_a_tensor_that_has_no_place_is_refused(checkpoint):
+  weights = checkpoint / 'model.safetensors'
+  more = {
+    'encoder.layer.0.attention.self.distance_embedding.weight': np.ones(2)
+  }
   safetensors.numpy.save_file(
-    {'encoder.layer.0.attention.self.distance_embedding.weight': np.ones(2)},
-    checkpoint / 'more.safetensors',
+    safetensors.numpy.load_file(weights) | more, weights
   )
   with pytest.raises(errors.UserError, match='distance_embedding'):
     encoder.Encoder(str(checkpoint), 'cls', chunk_tokens=32)(['a'])
