@@ -17,7 +17,7 @@ PACKAGE = 'hephaestus_jax'
 
 FLOORS = (
   (
-    *('errors', 'description', 'quiet'),
+    *('errors', 'description', 'heap', 'quiet'),
     *('planning.hlo', 'pod.preemption', 'observability.step_lines'),
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),

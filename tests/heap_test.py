@@ -1,0 +1,45 @@
+"""A step after the first asks the system for no memory."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hephaestus_jax import heap
+
+# Two 64 MiB pieces, written to and freed, over and over: the faults of all
+# rounds but the first. It needs a process of its own: the setting stays.
+PROGRAM = """
+import resource, sys
+from hephaestus_jax import heap
+if sys.argv[1] == 'keep' and not heap.keep():
+  sys.exit(3)
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for round in range(5):
+  if round == 1:
+    before = faults()
+  pieces = [bytearray(b'x') * 2**26 for _ in range(2)]
+  del pieces
+print(faults() - before)
+"""
+
+
+def faults(how: str) -> int:
+  ran = subprocess.run(
+    [sys.executable, '-c', PROGRAM, how],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if ran.returncode == 3:
+    pytest.skip('the C library is not glibc')
+  return int(ran.stdout)
+
+
+def test_what_is_freed_is_not_asked_for_again():
+  assert faults('keep') < 100 < faults('as it is')
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+  monkeypatch.setattr(heap.ctypes, 'CDLL', lambda name: object())
+  assert not heap.keep()
