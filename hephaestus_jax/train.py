@@ -324,7 +324,7 @@ def _identity_of_process(inputs: Mapping[str, Any]) -> dict[str, Any]:
 def _data_identity(mixture: data.Mixture, cache_dir: str) -> dict[str, Any]:
   """What the rows are; the same cache built twice counts as one."""
   return {
-    'rates': mixture.rates,
+    'phases': mixture.phases,
     'rows': {
       task: artefacts.fingerprint(data.Rows(cache_dir, task, 'train').info)
       for task in mixture.sources
