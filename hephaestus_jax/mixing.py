@@ -315,6 +315,23 @@ def ramp(
   return found
 
 
+def first_difference(
+  was: Mapping[int, Mapping[str, float]], now: Mapping[int, Mapping[str, float]]
+) -> int | None:
+  """The first row from which two histories of rates differ; None: they don't.
+
+  >>> first_difference({0: {'a': 1}}, {0: {'a': 1, 'b': 0}, 500: {'b': 1}})
+  500
+  """
+
+  def begins(phases: Mapping[int, Mapping[str, float]], row: int) -> object:
+    rates = phases.get(row)
+    return rates and {name: rate for name, rate in rates.items() if rate}
+
+  rows = sorted({*was, *now})
+  return next((r for r in rows if begins(was, r) != begins(now, r)), None)
+
+
 def _present(rest_S: np.ndarray, guests: int) -> np.ndarray:
   """Which sources are guests in which windows; (P, S) bool.
 

@@ -100,6 +100,16 @@ def test_when_all_have_had_their_rows_it_ends():
     order.rows_at(np.array([99, 100]))
 
 
+def test_histories_differ_from_where_a_rate_or_a_beginning_does():
+  was = {0: {'a': 1}}
+  assert mixing.first_difference(was, {0: {'a': 1, 'b': 0}}) is None
+  later = {0: {'a': 1, 'b': 0}, 500: {'b': 1}}
+  assert mixing.first_difference(was, later) == 500
+  assert mixing.first_difference(later, {**later, 500: {'b': 2}}) == 500
+  # The same rates again: but a window begins there.
+  assert mixing.first_difference(was, {**was, 9: {'a': 1}}) == 9
+
+
 def test_a_ramp_has_stairs_as_the_docstring_shows():
   assert mixing.ramp(
     from_step=10, to_step=20, before={'a': 1}, after={'b': 1}, stairs=1
