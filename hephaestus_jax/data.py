@@ -1,17 +1,28 @@
 """Cached rows -> batches: a pure function of (mixture, seed, step).
 
-Every row is a fixed-size record of one task. A mixture's rows come in a fixed
-rhythm that keeps each task within one row of its rate; a task's rows come in a
-new permutation per epoch. Both are formulas of the row's number, so a run
-starts anywhere at no cost, and any number of hosts reads the same batches.
+The contract. A mixture is the cached rows of its tasks, its rates and its caps.
+For a mixture, a seed, a step and a batch size, the global batch is the same
+rows in the same order
+
+- for every number of processes and devices: each process reads its share of one
+  global batch, and which share that is decides nothing else;
+- for every restart: there is no state to save, and any step is as near as the
+  first;
+- on every machine: integers alone decide, never a clock, a thread or a float
+  that some library may round otherwise.
+
+Any 1,000 rows in a row hold of each task its share of them, rounded down or up,
+while its rate stays as it is (see mixing.py). A task's own rows come in a new
+permutation per epoch, each row once. How the batches are cut changes nothing:
+step s of size B has rows s B to (s + 1) B - 1 of one endless order.
 
 Array axes: B rows, L tokens, R roles. No TensorFlow, no SeqIO.
 """
 
 import difflib
 import hashlib
-import heapq
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,13 +32,11 @@ import grain
 import numpy as np
 from array_record.python import array_record_module
 
-from hephaestus_jax import artefacts, errors
+from hephaestus_jax import artefacts, errors, mixing
 from hephaestus_jax.corpus import document
 
 Batch = dict[str, np.ndarray]
 
-# Rates are served as multiples of 1 / PERIOD.
-PERIOD = 1 << 16
 AGAIN = 'Delete {folder} and run `hephaestus cache` again.'
 
 
@@ -157,33 +166,59 @@ class Rows:
 
 
 class Mixture:
-  """Rows of several tasks at given rates, endless and in a fixed order.
+  """Rows of several tasks at given rates, in a fixed order.
 
   Attributes:
     sources: task names; `source_B` of a batch counts in them.
-    rates: task name -> share of the rows, as served: multiples of 1 / PERIOD.
-      A task without rows in a split other than 'train' has rate 0.
+    rates: task name -> share of the rows, as served: multiples of
+      1 / mixing.PERIOD. Where they change, those of the first row. A task
+      without rows in a split other than 'train' has rate 0.
+    end: how many rows there are until every task's cap is reached; None:
+      endless.
     sequence_length: tokens in a row.
     tokenizer_fingerprint: of the vocabulary that made the tokens.
   """
 
   def __init__(
-    self, *, cache_dir: str, mixture: str, split: str = 'train', seed: int = 0
+    self,
+    *,
+    cache_dir: str,
+    mixture: str,
+    split: str = 'train',
+    seed: int = 0,
+    rates: Mapping[int, Mapping[str, float]] | None = None,
+    max_epochs: float | Mapping[str, float] | None = None,
+    max_tokens: Mapping[str, float] | None = None,
   ):
     """Opens a mixture that `hephaestus cache` froze.
+
+    A name below is that of a task or of a mixture in the cache; a mixture
+    stands for its tasks, with the shares that they have in it.
 
     Args:
       cache_dir: the cache.
       mixture: name of the SeqIO Mixture or Task.
       split: 'train', 'validation' or 'heldout'.
       seed: chooses the order of each task's rows.
+      rates: from which row on, name -> rate, for as long as no later row has
+        others; who is not named has 0. Before the first the mixture's own hold.
+      max_epochs: how often a task's rows may come: one number for all tasks, or
+        by name. A task that has come so often has rate 0 from then on.
+      max_tokens: name -> the tokens that may come of it.
 
     Raises:
       errors.UserError: the mixture or the split was not cached, is damaged, or
-        its tasks don't fit together.
+        its tasks don't fit together; a name is unknown, or a value below 0.
     """
-    info = _mixture_info(cache_dir, mixture)
-    self.sources: tuple[str, ...] = tuple(info['rates'])
+    self.mixture = mixture
+    own = _mixture_info(cache_dir, mixture)['rates']
+    changes = {
+      row: _by_task(cache_dir, mixture, named)
+      for row, named in sorted((rates or {}).items())
+    }
+    wanted = {0: own, **changes}
+    used = {task for named in wanted.values() for task in named}
+    self.sources: tuple[str, ...] = (*own, *sorted(used - {*own}))
     _check_split(cache_dir, mixture, self.sources, split)
     self._rows = [Rows(cache_dir, task, split) for task in self.sources]
     self.sequence_length: int = _only(
@@ -192,50 +227,102 @@ class Mixture:
     self.tokenizer_fingerprint: str = _only(
       self._rows, 'tokenizer_fingerprint', mixture, cache_dir
     )
-    wanted = [
-      rate if len(rows) else 0.0
-      for rate, rows in zip(info['rates'].values(), self._rows, strict=True)
-    ]
-    empty = [
-      rows.task
-      for rows, rate in zip(self._rows, info['rates'].values(), strict=True)
-      if rate and not len(rows)
-    ]
-    if not any(wanted) or (split == 'train' and empty):
-      raise errors.UserError(
-        f'{empty} of mixture {mixture!r} have no rows in split {split!r} of '
-        f'{cache_dir}. Take them out of the mixture, or give them documents.'
-      )
-    weights = integer_weights(wanted)
-    self.rates: dict[str, float] = {
-      task: weight / PERIOD
-      for task, weight in zip(self.sources, weights, strict=True)
-    }
-    self._weights = np.array(weights)
-    self._source_at = rhythm(weights)
-    self._turn_at = _occurrence(self._source_at)
     self._sizes = np.array([len(rows) for rows in self._rows])
+    self._order = mixing.Order(
+      {row: self._served(named, split) for row, named in wanted.items()},
+      self._most(cache_dir, max_epochs, max_tokens),
+    )
+    if not self._order.phases:
+      raise errors.UserError(
+        f'max_epochs = {max_epochs} and max_tokens = {max_tokens} leave no row '
+        f'of mixture {mixture!r} to read. Raise them.'
+      )
+    self.end = self._order.end
+    self.rates: dict[str, float] = self.phases[0]
     self._keys = np.array(
       [_key(f'{seed}/{task}') for task in self.sources], np.uint64
     )
+
+  @property
+  def phases(self) -> dict[int, dict[str, float]]:
+    """From which row on each task has which rate, as served, caps included."""
+    return {
+      phase.first_row: {
+        task: weight / mixing.PERIOD
+        for task, weight in zip(
+          self.sources, phase.rhythm.weights_S.tolist(), strict=True
+        )
+      }
+      for phase in self._order.phases
+    }
+
+  def _served(self, wanted: Mapping[str, float], split: str) -> list[float]:
+    """Rates in the order of `sources`; tasks without rows have none."""
+    rates = [wanted.get(task, 0.0) for task in self.sources]
+    served = [
+      rate if size else 0.0
+      for rate, size in zip(rates, self._sizes, strict=True)
+    ]
+    empty = [
+      task
+      for task, rate, size in zip(self.sources, rates, self._sizes, strict=True)
+      if rate and not size
+    ]
+    if not any(served) or (split == 'train' and empty):
+      raise errors.UserError(
+        f'{empty or list(wanted)} of mixture {self.mixture!r} have no rows in '
+        f'split {split!r}, or rate 0. Take them out of the mixture, or give '
+        'them documents.'
+      )
+    return served
+
+  def _most(
+    self,
+    cache_dir: str,
+    max_epochs: float | Mapping[str, float] | None,
+    max_tokens: Mapping[str, float] | None,
+  ) -> list[int | None]:
+    """How many rows of each source may come."""
+    if isinstance(max_epochs, Mapping):
+      epochs = {
+        task: limit
+        for name, limit in max_epochs.items()
+        for task in _by_task(cache_dir, self.mixture, {name: limit})
+      }
+    else:
+      limit = math.inf if max_epochs is None else max_epochs
+      epochs = dict.fromkeys(self.sources, limit)
+    tokens = _by_task(cache_dir, self.mixture, max_tokens or {})
+    for name in (*epochs, *tokens):
+      if name not in self.sources:
+        raise errors.UserError(
+          f'max_epochs or max_tokens names {name!r}, which mixture '
+          f'{self.mixture!r} does not read. It reads {list(self.sources)}.'
+        )
+    most = []
+    for rows in self._rows:
+      limit = epochs.get(rows.task, math.inf) * max(len(rows), 1)
+      if rows.task in tokens:
+        # Its rows have that many tokens on average: padding is none.
+        mean = rows.info['tokens'] / max(len(rows), 1)
+        limit = min(limit, tokens[rows.task] / max(mean, 1.0))
+      most.append(None if limit == math.inf else math.floor(limit))
+    return most
 
   def rows_at(self, number_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(source, row in it) of the mixture's rows of these numbers.
 
     Args:
-      number_B: int64, from 0; the mixture has no end.
+      number_B: int64, from 0, below `end` where there is one.
 
     Returns:
       source_B int32 and row_B int64.
     """
-    number_B = np.asarray(number_B, np.int64)
-    period_B, place_B = np.divmod(number_B, PERIOD)
-    source_B = self._source_at[place_B]
-    turn_B = period_B * self._weights[source_B] + self._turn_at[place_B]
+    source_B, turn_B = self._order.rows_at(number_B)
     size_B = self._sizes[source_B]
     epoch_B, index_B = np.divmod(turn_B, size_B)
     key_B = _mix(self._keys[source_B] + epoch_B.astype(np.uint64))
-    return source_B.astype(np.int32), permuted(index_B, size_B, key_B)
+    return source_B, permuted(index_B, size_B, key_B)
 
   def read(self, number_B: np.ndarray) -> Batch:
     """The mixture's rows of these numbers as a batch."""
@@ -256,12 +343,18 @@ class Mixture:
     """
     return self.read(step * batch_size + np.arange(batch_size))
 
-  def epochs(self, step: int, batch_size: int) -> dict[str, float]:
-    """How often each task's rows were seen before `step`."""
-    numbers = step * batch_size
+  def rows_of(self, rows: int) -> dict[str, int]:
+    """How many of the first `rows` rows are of each task."""
+    turns_S = self._order.turns(rows)
+    return dict(zip(self.sources, turns_S.tolist(), strict=True))
+
+  def epochs(self, rows: int) -> dict[str, float]:
+    """How often each task's rows came in the first `rows` rows."""
     return {
-      rows.task: numbers * self.rates[rows.task] / max(len(rows), 1)
-      for rows in self._rows
+      rows_of.task: count / max(len(rows_of), 1)
+      for rows_of, count in zip(
+        self._rows, self.rows_of(rows).values(), strict=True
+      )
     }
 
 
@@ -296,59 +389,6 @@ def loader(
       grain.ReadOptions(num_threads=prefetch, prefetch_buffer_size=prefetch)
     )
   )
-
-
-def integer_weights(rates: Sequence[float]) -> list[int]:
-  """Rates as integers that sum to PERIOD; a positive rate gets at least 1.
-
-  >>> integer_weights([1.0, 1.0, 2.0])
-  [16384, 16384, 32768]
-  """
-  total = sum(rates)
-  exact = [rate / total * PERIOD for rate in rates]
-  weights = [max(int(x), 1) if x > 0 else 0 for x in exact]
-  # What rounding down left over goes to those that lost the most by it.
-  while missing := PERIOD - sum(weights):
-    step = 1 if missing > 0 else -1
-    order = sorted(
-      (i for i, weight in enumerate(weights) if weight + step > 0),
-      key=lambda i: (step * (weights[i] - exact[i]), i),
-    )
-    for i in order[: abs(missing)]:
-      weights[i] += step
-  return weights
-
-
-def rhythm(weights: Sequence[int]) -> np.ndarray:
-  """Which source each row of a period comes from.
-
-  After n rows a source of weight w has had floor(n w / W) or ceil(n w / W):
-  the order in which the turn with the nearest deadline goes first among those
-  whose time has come (the quota method of apportionment).
-
-  >>> rhythm([1, 1, 2])
-  array([2, 0, 1, 2])
-
-  Returns:
-    (W,) int32, W the sum of the weights.
-  """
-  total = sum(weights)
-  # Turn i of a source (from 0) may not come before row ceil-quota allows it,
-  # at i * W // w, nor after its floor-quota asks for it, at ceil((i+1) * W/w).
-  waiting = [(0, source, 0) for source, w in enumerate(weights) if w]
-  ready: list[tuple[int, int, int]] = []
-  order = np.empty(total, np.int32)
-  for row in range(total):
-    while waiting and waiting[0][0] <= row:
-      _, source, turn = heapq.heappop(waiting)
-      deadline = -(-(turn + 1) * total // weights[source])
-      heapq.heappush(ready, (deadline, source, turn))
-    _, source, turn = heapq.heappop(ready)
-    order[row] = source
-    if turn + 1 < weights[source]:
-      release = (turn + 1) * total // weights[source]
-      heapq.heappush(waiting, (release, source, turn + 1))
-  return order
 
 
 def permuted(
@@ -406,18 +446,6 @@ def _key(text: str) -> int:
   return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], 'little')
 
 
-def _occurrence(values: np.ndarray) -> np.ndarray:
-  """How often each value came before: [2, 0, 2, 2] -> [0, 0, 1, 2]."""
-  order = np.argsort(values, kind='stable')
-  ranks = np.arange(len(values))
-  _, first, counts = np.unique(
-    values[order], return_index=True, return_counts=True
-  )
-  result = np.empty(len(values), np.int64)
-  result[order] = ranks - np.repeat(first, counts)
-  return result
-
-
 def _batch(
   rows_B: np.ndarray, source_B: np.ndarray, row_B: np.ndarray
 ) -> Batch:
@@ -448,6 +476,40 @@ def _mixture_info(cache_dir: str, mixture: str) -> dict[str, Any]:
       + ' Name it to `hephaestus cache` first.'
     )
   return _read_json(folder / f'{mixture}.json')
+
+
+def _by_task(
+  cache_dir: str, mixture: str, named: Mapping[str, float]
+) -> dict[str, float]:
+  """What is said of tasks and mixtures, by task; a mixture's is shared out.
+
+  Raises:
+    errors.UserError: a name is neither's in the cache, or a value below 0.
+  """
+  found: dict[str, float] = {}
+  for name, value in named.items():
+    if not 0 <= value < math.inf:
+      raise errors.UserError(
+        f'{name!r} has {value} where a rate or a cap of mixture {mixture!r} '
+        'stands. Give it a number that is not below 0.'
+      )
+    folder = pathlib.Path(cache_dir)
+    if (folder / 'mixtures' / f'{name}.json').exists():
+      shares = _mixture_info(cache_dir, name)['rates']
+    elif (folder / 'tasks' / name).is_dir():
+      shares = {name: 1.0}
+    else:
+      known = [path.stem for path in folder.glob('mixtures/*.json')]
+      known += [path.name for path in folder.glob('tasks/*')]
+      near = difflib.get_close_matches(name, known, n=2)
+      raise errors.UserError(
+        f'A rate or a cap of mixture {mixture!r} names {name!r}, which is no '
+        f'task or mixture of {cache_dir}'
+        + (f'; did you mean {" or ".join(near)}?' if near else '.')
+      )
+    for task, share in shares.items():
+      found[task] = found.get(task, 0.0) + value * share
+  return found
 
 
 def _check_split(

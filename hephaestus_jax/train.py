@@ -8,6 +8,7 @@ same ones, and on the same machine it ends in the same bits.
 import contextlib
 import dataclasses
 import functools
+import json
 import math
 import pathlib
 import sys
@@ -26,6 +27,7 @@ from hephaestus_jax import (
   data,
   description,
   errors,
+  mixing,
   partitioning,
   update,
 )
@@ -34,6 +36,8 @@ from hephaestus_jax.observability import goodput, metrics, profiler, skipped
 from hephaestus_jax.pod import hosts, preemption, watchdog
 
 OPTIMIZER = 'optimizer'
+# In a stage's folder: from when on a resumed run had other rates.
+CHANGES = 'changes.jsonl'
 # The exit code of a process that SIGTERM ended: 128 + 15.
 STOPPED = 143
 # What changes how the network is computed, and not what it computes: a run may
@@ -47,6 +51,8 @@ COMPUTATION = (
   'loss_chunks',
   'axes',
 )
+# What a mixture is made of: `_data_identity` says what came of it.
+MIXED = ('rates', 'max_epochs', 'max_tokens')
 
 
 class Evaluator(Protocol):
@@ -90,8 +96,9 @@ def train(
   inputs.json. A stage that is finished there is reused, one that was
   interrupted goes on from its newest checkpoint. What only watches or computes
   (evaluators, intervals, mesh, microbatches) may change in between; for the
-  same bits it may not. SIGTERM saves at the next step and ends the process with
-  exit code 143.
+  same bits it may not. So may the mixture's rates and caps, from a step on that
+  is still to come: `changes.jsonl` then says so. SIGTERM saves at the next step
+  and ends the process with exit code 143.
 
   Where several processes train (see `hosts.join`), each calls this, and all see
   one disk; what is written once is written by the first.
@@ -169,7 +176,7 @@ def train(
         'model': _identity(model),
         'stage': _identity(stage)
         | {'optimizer': description.describe(stage.optimizer.update)},
-        'data': _data_identity(mixture, cache_dir),
+        'data': _data_identity(mixture, cache_dir, stage),
         'parameters': source.identity,
         'seed': seed,
       }
@@ -242,7 +249,7 @@ def _mixtures(
 
   Raises:
     errors.UserError: two stages share a name, or their vocabularies differ, or
-      the network's is smaller than theirs.
+      the network's is smaller than theirs, or their caps end them too early.
   """
   names = [stage.name for stage in stages]
   if len({*names}) != len(names) or not names:
@@ -251,10 +258,28 @@ def _mixtures(
       'needs a name of its own.'
     )
   mixtures = [
-    data.Mixture(cache_dir=cache_dir, mixture=stage.mixture, seed=seed)
+    data.Mixture(
+      cache_dir=cache_dir,
+      mixture=stage.mixture,
+      seed=seed,
+      rates={
+        step * stage.batch_size: rates
+        for step, rates in (stage.rates or {}).items()
+      },
+      max_epochs=stage.max_epochs,
+      max_tokens=stage.max_tokens,
+    )
     for stage in stages
   ]
   for stage, mixture in zip(stages, mixtures, strict=True):
+    if (
+      end := mixture.end
+    ) is not None and end < stage.steps * stage.batch_size:
+      raise errors.UserError(
+        f'{stage.name} has {stage.steps} steps, and max_epochs and max_tokens '
+        f'leave rows of {stage.mixture} for {end // stage.batch_size}. Raise '
+        'them, or train for fewer steps.'
+      )
     if mixture.tokenizer_fingerprint != mixtures[0].tokenizer_fingerprint:
       raise errors.UserError(
         f'{stage.mixture} was cached with tokenizer '
@@ -306,7 +331,7 @@ def _identity(settings: Any) -> dict[str, Any]:
   fields = {
     field.name: getattr(settings, field.name)
     for field in dataclasses.fields(settings)
-    if field.name not in (*COMPUTATION, OPTIMIZER)
+    if field.name not in (*COMPUTATION, *MIXED, OPTIMIZER)
   }
   return description.describe(fields)
 
@@ -321,10 +346,13 @@ def _identity_of_process(inputs: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def _data_identity(mixture: data.Mixture, cache_dir: str) -> dict[str, Any]:
+def _data_identity(
+  mixture: data.Mixture, cache_dir: str, stage: update.Stage
+) -> dict[str, Any]:
   """What the rows are; the same cache built twice counts as one."""
+  rows = stage.steps * stage.batch_size
   return {
-    'rates': mixture.rates,
+    'phases': {row: p for row, p in mixture.phases.items() if row < rows},
     'rows': {
       task: artefacts.fingerprint(data.Rows(cache_dir, task, 'train').info)
       for task in mixture.sources
@@ -348,6 +376,9 @@ def _finished(
   Raises:
     errors.UserError: the folder was made from other inputs.
   """
+  if folder.exists() and hosts.is_first():
+    _take_other_rates(folder, stage, inputs)
+  hosts.agree({})
   if not artefacts.reusable(folder, inputs) and hosts.is_first():
     with artefacts.written(folder, inputs):
       pass  # inputs.json is there from the start: a resume is held to it
@@ -364,6 +395,41 @@ def _finished(
       print(f'reused {folder}: {stage.steps} steps done')
     return True
   return False
+
+
+def _take_other_rates(
+  folder: pathlib.Path, stage: update.Stage, inputs: Mapping[str, Any]
+) -> None:
+  """Lets a stage go on with other rates from a later step; writes it down.
+
+  Raises:
+    errors.UserError: the rates differ for rows that were already read.
+  """
+  found, wanted = artefacts.read_inputs(folder), json.loads(json.dumps(inputs))
+  was, now = found.get('data', {}), wanted['data']
+  # A source that comes in later may be a new one.
+  new_rows = {**now['rows'], **was.get('rows', {})} == now['rows']
+  same = was | {'phases': 0, 'rows': 0} == now | {'phases': 0, 'rows': 0}
+  if found | {'data': 0} != wanted | {'data': 0} or not (same and new_rows):
+    return  # `artefacts.reusable` says what differs
+  before, after = (
+    {int(row): rates for row, rates in one.get('phases', {}).items()}
+    for one in (was, now)
+  )
+  row = mixing.first_difference(before, after)
+  if row is None:
+    return
+  done = max(checkpoints.steps(folder / checkpoints.FOLDER), default=0)
+  if row < done * stage.batch_size:
+    raise errors.UserError(
+      f'{folder} has read its first {done} steps at other rates: they would '
+      f'differ from step {row // stage.batch_size} on. Rates of steps that are '
+      f'done stay: bind update.Stage.rates = {{{done}: ...}} for those to come.'
+    )
+  change = {'resumed_step': done, 'from_row': row, 'was': before, 'now': after}
+  with (folder / CHANGES).open('a') as file:
+    file.write(json.dumps(change) + '\n')
+  artefacts.write_json(folder / artefacts.INPUTS, wanted)
 
 
 def _start(setup: _Setup) -> tuple[update.TrainState, int | None]:
@@ -504,6 +570,10 @@ def _run(
         done = spent + writer.seconds + values['seconds']
         values['goodput'] = goodput.share(done, begun)
         values |= launch.values()
+        values |= {
+          f'epochs/{task}': epochs
+          for task, epochs in mixture.epochs(step * stage.batch_size).items()
+        }
         writer.write(step, {'tokens': step * step_tokens, **values})
         if meter.not_taken:
           not_taken.add([(step + back, norm) for back, norm in meter.not_taken])

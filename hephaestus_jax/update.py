@@ -44,6 +44,11 @@ class Stage:
       {'fsdp': 16, 'sequence': -1} where there are more devices than rows.
     max_gradient_norm: an update whose gradient is larger, before clipping, is
       not taken; None: only one that is not finite.
+    rates: from which step on, name of a task or mixture -> share of the rows;
+      before the first, and for None, those of `mixture`.
+    max_epochs: how often a task's rows may come, for all tasks or by name; its
+      share then goes to the others.
+    max_tokens: name -> how many tokens of it may come.
   """
 
   name: str
@@ -57,6 +62,9 @@ class Stage:
   loss_chunks: int = 1
   max_gradient_norm: float | None = None
   axes: Mapping[str, int] | None = None
+  rates: Mapping[int, Mapping[str, float]] | None = None
+  max_epochs: float | Mapping[str, float] | None = None
+  max_tokens: Mapping[str, float] | None = None
 
   def __post_init__(self) -> None:
     for name in ('steps', 'batch_size', 'microbatches', 'loss_chunks'):
@@ -69,6 +77,11 @@ class Stage:
       raise errors.UserError(
         f'update.Stage.batch_size = {self.batch_size} of {self.name!r} is no '
         f'multiple of microbatches = {self.microbatches}.'
+      )
+    if any(step < 0 for step in self.rates or ()):
+      raise errors.UserError(
+        f'update.Stage.rates of {self.name!r} begin at step '
+        f'{min(self.rates or ())}: the first step is 0.'
       )
     unknown = sorted(set(self.role_weights or ()) - set(document.ROLES))
     if unknown:

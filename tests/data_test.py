@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from array_record.python import array_record_module
 
-from hephaestus_jax import artefacts, data, errors
+from hephaestus_jax import artefacts, data, errors, mixing
 from hephaestus_jax.corpus import document
 
 LENGTH = 8
@@ -144,29 +144,12 @@ def test_hosts_read_disjoint_shares_of_one_global_batch(cache_dir, hosts):
     assert same(joined, mixture.batch(step, 8))
 
 
-def test_every_source_keeps_within_one_row_of_its_rate(cache_dir):
+def test_every_source_keeps_its_rate_in_any_window(cache_dir):
   mixture = open_mixture(cache_dir)
-  count = 3 * data.PERIOD + 1000
-  source_B, _ = mixture.rows_at(np.arange(count))
-  rows_so_far = np.arange(1, count + 1)
+  source_B, _ = mixture.rows_at(np.arange(5000))
   for source, task in enumerate(mixture.sources):
-    seen = np.cumsum(source_B == source)
-    assert np.abs(seen - mixture.rates[task] * rows_so_far).max() < 1
-    assert abs(mixture.rates[task] - RATES[task]) <= 1 / data.PERIOD
-
-
-@pytest.mark.parametrize(
-  'rates', [[1.0], [1e-9, 1.0], [0.5, 0.5], [3, 1, 1, 0], [1] * 21]
-)
-def test_weights_are_exact_and_forget_nobody(rates):
-  weights = data.integer_weights(rates)
-  assert sum(weights) == data.PERIOD
-  assert all((w > 0) == (r > 0) for w, r in zip(weights, rates, strict=True))
-
-
-def test_weights_and_rhythm_are_as_the_docstrings_show():
-  assert data.integer_weights([1.0, 1.0, 2.0]) == [16384, 16384, 32768]
-  assert data.rhythm([1, 1, 2]).tolist() == [2, 0, 1, 2]
+    seen = np.convolve(source_B == source, np.ones(mixing.WINDOW), 'valid')
+    assert np.abs(seen - mixing.WINDOW * RATES[task]).max() < 1
 
 
 def test_an_epoch_is_a_permutation_and_the_next_is_another(cache_dir):
@@ -221,8 +204,80 @@ def test_rows_are_read_in_the_order_asked_for(cache_dir):
 
 
 def test_epochs_say_how_often_a_task_was_read(cache_dir):
-  epochs = open_mixture(cache_dir).epochs(100, 11)
-  assert epochs['agent_v1'] == pytest.approx(100 * 0.36, rel=1e-3)
+  mixture = open_mixture(cache_dir)
+  source_B, _ = mixture.rows_at(np.arange(1100))
+  seen = np.bincount(source_B).tolist()
+  assert mixture.rows_of(1100) == dict(zip(RATES, seen, strict=True))
+  assert mixture.epochs(1100)['agent_v1'] == seen[0] / 11
+
+
+def test_rates_change_at_a_row_and_a_mixture_stands_for_its_tasks(cache_dir):
+  write_mixture(cache_dir, 'half_v1', {'agent_v1': 0.25, 'text_v1': 0.75})
+  write_task(cache_dir, 'late_v1', [3])
+  changes = {1000: {'half_v1': 0.5, 'code_v1': 0.5}, 1500: {'late_v1': 7}}
+  mixture = open_mixture(cache_dir, rates=changes)
+  assert mixture.sources == (*RATES, 'late_v1')
+  assert mixture.phases == {
+    0: {**RATES, 'late_v1': 0.0},
+    1000: {'agent_v1': 0.125, 'code_v1': 0.5, 'text_v1': 0.375, 'late_v1': 0.0},
+    1500: {'agent_v1': 0.0, 'code_v1': 0.0, 'text_v1': 0.0, 'late_v1': 1.0},
+  }
+  plain = open_mixture(cache_dir).rows_at(np.arange(1000))
+  assert np.array_equal(mixture.rows_at(np.arange(1000)), plain)
+  source_B, row_B = mixture.rows_at(np.arange(3000))
+  assert np.bincount(source_B[1000:1500]).tolist() == [62, 250, 188]
+  assert (source_B[1500:] == 3).all()
+  # Every source goes on where it was: no row comes twice in an epoch.
+  code_B = row_B[source_B == 1]
+  assert all(
+    sorted(code_B[start : start + 50]) == list(range(50))
+    for start in range(0, len(code_B) - 49, 50)
+  )
+
+
+def test_a_cap_leaves_a_source_out_and_all_caps_end_the_mixture(cache_dir):
+  mixture = open_mixture(cache_dir, max_epochs={'agent_v1': 2.5, 'text_v1': 3})
+  source_B, _ = mixture.rows_at(np.arange(1000))
+  assert np.bincount(source_B).tolist() == [27, 1000 - 27 - 3, 3]
+  assert mixture.end is None
+  # Both caps are reached, one after the other: three phases.
+  assert [rates['text_v1'] > 0 for rates in mixture.phases.values()] == [
+    True,
+    False,
+    False,
+  ]
+  whole = open_mixture(cache_dir, max_epochs=2)
+  assert whole.end == 2 * (11 + 50 + 1)
+  _, row_B = whole.rows_at(np.arange(whole.end))
+  assert sorted(row_B) == sorted([*range(11), *range(50), 0] * 2)
+  assert whole.rows_of(10**9) == {'agent_v1': 22, 'code_v1': 100, 'text_v1': 2}
+
+
+def test_a_budget_of_tokens_is_a_cap(cache_dir):
+  write_task(cache_dir, 'half_v1', [10], tokens=40)  # 4 of a row's 8
+  write_mixture(cache_dir, 'two_v1', {'half_v1': 0.5, 'code_v1': 0.5})
+  mixture = open_mixture(
+    cache_dir, mixture='two_v1', max_tokens={'half_v1': 99}
+  )
+  assert mixture.rows_of(10_000)['half_v1'] == 24
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'rates': {5: {'agent_v2': 1.0}}}, 'did you mean agent_v1'),
+    ({'rates': {5: {'agent_v1': -1.0}}}, "'agent_v1' has -1.0"),
+    ({'rates': {5: {'agent_v1': 0.0}}}, 'or rate 0'),
+    ({'max_epochs': {'other_v1': 1.0}}, 'does not read'),
+    ({'max_epochs': 0.0}, 'leave no row'),
+  ],
+)
+def test_rates_and_caps_that_make_no_sense_are_refused(
+  cache_dir, changes, message
+):
+  write_task(cache_dir, 'other_v1', [3])
+  with pytest.raises(errors.UserError, match=message):
+    open_mixture(cache_dir, **changes)
 
 
 def test_a_flipped_byte_in_a_row_is_found_when_it_is_read(cache_dir):

@@ -22,7 +22,7 @@ FLOORS = (
     *('corpus.document', 'corpus.splits', 'corpus.facts'),
   ),
   (
-    *('artefacts', 'partitioning', 'planning.topology'),
+    *('artefacts', 'mixing', 'partitioning', 'planning.topology'),
     *('pod.roll_call', 'pod.watchdog'),
   ),
   ('pod.hosts', 'manifest'),

@@ -348,6 +348,42 @@ def test_other_rows_are_refused(folder, straight):
     tiny.run(straight.parents[1], cache_dir=str(folder / 'cache'))
 
 
+@pytest.fixture
+def cut_off(straight, tmp_path):
+  """The run of `straight` after its second step."""
+  shutil.copytree(straight.parents[1], tmp_path, dirs_exist_ok=True)
+  shutil.rmtree(tmp_path / 'run' / 'stage1' / checkpoints.FOLDER / '4')
+  return tmp_path
+
+
+def test_rates_may_change_for_the_steps_to_come(cut_off, compiled):
+  tiny.write_cache(cut_off / 'cache', {'new': 1.0}, 'new_v1')
+  later = (tiny.stage(rates={3: {'new': 1.0}}),)
+  for _ in range(2):  # and the second finds everything done
+    tiny.run(cut_off, stages=later, compilation_cache=compiled)
+  (change,) = (
+    (cut_off / 'run' / 'stage1' / train.CHANGES).read_text().split('\n', 1)[:1]
+  )
+  change = json.loads(change)
+  assert (change['resumed_step'], change['from_row']) == (2, 24)
+  assert change['now']['24'] == {'a': 0.0, 'b': 0.0, 'new': 1.0}
+  last = lines(cut_off / 'run' / 'stage1')[-1]
+  assert last['epochs/new'] == 8 / 40
+  assert last['epochs/a'] + last['epochs/b'] == pytest.approx(24 / 40)
+
+
+def test_rates_of_steps_that_are_done_stay(cut_off):
+  earlier = (tiny.stage(rates={1: {'a': 1.0}}),)
+  with pytest.raises(errors.UserError, match='first 2 steps.* from step 1 on'):
+    tiny.run(cut_off, stages=earlier)
+  assert not (cut_off / 'run' / 'stage1' / train.CHANGES).exists()
+
+
+def test_caps_that_end_a_stage_early_are_refused(folder):
+  with pytest.raises(errors.UserError, match='has 4 steps, and .* for 2'):
+    tiny.run(folder, stages=(tiny.stage(max_epochs=0.25),))
+
+
 def test_stages_of_two_tokenizers_are_refused(folder):
   tiny.write_cache(folder / 'cache', {'c': 1.0}, 'other_v1', tokenizer='bbbb')
   stages = (tiny.stage(), tiny.stage(name='stage2', mixture='other_v1'))
@@ -441,6 +477,7 @@ def test_a_dry_run_builds_shapes_and_reads_a_batch_but_writes_nothing(folder):
     ({'microbatches': 3}, 'no multiple of microbatches = 3'),
     ({'steps': 0}, 'steps = 0'),
     ({'role_weights': {'actor': 1.0}}, "names 'actor'"),
+    ({'rates': {-1: {'a': 1.0}}}, 'begin at step -1'),
   ],
 )
 def test_a_stage_that_makes_no_sense_is_refused(changed, message):
