@@ -24,6 +24,7 @@ FLOORS = (
   (
     *('artefacts', 'mixing', 'partitioning', 'planning.topology'),
     *('pod.roll_call', 'pod.watchdog'),
+    'chat_formats',
   ),
   ('pod.hosts', 'manifest'),
   (
