@@ -190,13 +190,13 @@ def ids_of(
   return opening + [i for part in ids for i in part]
 
 
-def last_prompt(segments: Segments) -> list[document.Segment] | None:
-  """What is said before the last answer or call."""
+def prompt_of(segments: Segments, place: int) -> list[document.Segment] | None:
+  """What is said before the first (0) or last (-1) answer or call."""
   turns = conversation.turns(segments)
   places = [i for i, t in enumerate(turns) if t.speaker == 'assistant']
-  if not places or not places[-1]:
+  if not places or not places[place]:
     return None
-  before = turns[: places[-1]]
+  before = turns[: places[place]]
   return [s for turn in before for s in (*turn.words, *turn.calls)]
 
 
@@ -272,11 +272,17 @@ def main() -> None:
           count['parsed otherwise'] += 1
       except chat.UnfitError as error:
         count[f'not inverted: {error.reason}'] += 1
-      actions = any(s.role in ('action', 'observation') for s in found.segments)
-      if name not in references or (name == 'smollm2' and actions):
+      if name not in references:
         continue
-      cases = [(list(found.segments), False)]
-      if (before := last_prompt(found.segments)) is not None:
+      # SmolLM2's knows no tools: of a conversation that uses them, its opening.
+      plain = not {'action', 'observation'} & {s.role for s in found.segments}
+      cases = []
+      if name != 'smollm2' or plain:
+        cases.append((list(found.segments), False))
+      before = prompt_of(found.segments, 0 if name == 'smollm2' else -1)
+      if before and not (
+        name == 'smollm2' and before[-1].role == 'observation'
+      ):
         cases.append((before, True))
       for segments, prompt in cases:
         if name in ('hermes', 'llama3', 'mistral'):
