@@ -4,6 +4,7 @@ How segments become text is `chat`'s matter; here text becomes ids.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import seqio
@@ -16,38 +17,70 @@ from hephaestus_jax.corpus import document
 DOCUMENTS_PER_CALL = 64
 
 
+class Encoded(NamedTuple):
+  """A document as int32 arrays of one length, a value per token.
+
+  Attributes:
+    targets: token ids.
+    roles: `document.role_id` of each.
+    characters: how long the text is that each stands for.
+    refused: why there are none: the chat format's reason; '' where there are.
+  """
+
+  targets: np.ndarray
+  roles: np.ndarray
+  characters: np.ndarray
+  refused: str = ''
+
+
 def encode_documents(
   tokens: tokenizer.Tokenizer,
   documents: Sequence[Sequence[document.Segment]],
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+  chat_format: str = 'chatml',
+) -> list[Encoded]:
   """Token ids of documents, with the role and the length of what they encode.
 
   A document opens with BOS, which is structure, if the vocabulary has one; EOS
-  closes it, with the role of what it ends. `characters` spreads the characters
-  of a span evenly over its tokens, so that any cut keeps their sum.
+  closes it, with the role of what it ends, if the chat format hasn't written it
+  there. `characters` spreads the characters of a span evenly over its tokens,
+  so that any cut keeps their sum.
 
   With 'Hi.' encoded as [72, 105, 46], BOS 2, EOS 3, [[Segment('text', 'Hi.')]]
   becomes, with 'text' the role 9:
-    [([2, 72, 105, 46, 3], [0, 9, 9, 9, 9], [0, 1, 1, 1, 0])]
+    [Encoded([2, 72, 105, 46, 3], [0, 9, 9, 9, 9], [0, 1, 1, 1, 0])]
 
   Args:
     tokens: the vocabulary.
     documents: segments of each.
-
-  Returns:
-    (targets, roles, characters) per document, int32 arrays of one length.
+    chat_format: how conversations are written; one of chat.FORMATS.
   """
-  rendered = [chat.render(segments) for segments in documents]
+  rendered: list[Sequence[chat.Span]] = []
+  reasons: list[str] = []
+  for segments in documents:
+    try:
+      rendered.append(chat.render(segments, chat_format))
+      reasons.append('')
+    except chat.UnfitError as error:
+      rendered.append(())
+      reasons.append(error.reason)
+  nothing = np.zeros(0, np.int32)
   opening = [] if tokens.bos_id is None else [tokens.bos_id]
   found = []
-  for spans, ids in zip(rendered, tokens.encode_spans(rendered), strict=True):
+  for spans, ids, reason in zip(
+    rendered, tokens.encode_spans(rendered), reasons, strict=True
+  ):
+    if reason:
+      found.append(Encoded(nothing, nothing, nothing, reason))
+      continue
     last_role = document.role_id(spans[-1].role) if spans else 0
-    counts = [len(opening), *map(len, ids), 1]
+    closed = bool(ids) and ids[-1][-1:] == [tokens.eos_id]
+    closing = [] if closed else [tokens.eos_id]
+    counts = [len(opening), *map(len, ids), len(closing)]
     roles = [0, *(document.role_id(span.role) for span in spans), last_role]
-    targets = [*opening, *(i for part in ids for i in part), tokens.eos_id]
+    targets = [*opening, *(i for part in ids for i in part), *closing]
     characters = [0, *(len(span.text) for span in spans), 0]
     found.append(
-      (
+      Encoded(
         np.array(targets, np.int32),
         np.repeat(np.array(roles, np.int32), counts),
         _spread(np.array(characters), np.array(counts)),
@@ -72,13 +105,13 @@ def _spread(totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def tokenize_documents(
   dataset: tf.data.Dataset, output_features: Mapping[str, seqio.Feature]
 ) -> tf.data.Dataset:
-  """Maps the corpus' records to targets, roles, characters and kind.
+  """Maps the corpus' records to targets, roles, characters, kind, refused.
 
   With the vocabulary of `encode_documents`' example
     {'kind': 'text', 'roles': ['text'], 'texts': ['Hi.'], 'id': ..., ...}
   becomes
     {'targets': [2, 72, 105, 46, 3], 'roles': [0, 9, 9, 9, 9],
-     'characters': [0, 1, 1, 1, 0], 'kind': 'text'}
+     'characters': [0, 1, 1, 1, 0], 'kind': 'text', 'refused': ''}
   """
   vocabulary = output_features['targets'].vocabulary
 
@@ -96,18 +129,23 @@ def tokenize_documents(
         segments[end - length : end]
         for end, length in zip(ends, lengths, strict=True)
       ],
+      vocabulary.chat_format,
     )
-    columns = [np.concatenate(column) for column in zip(*encoded, strict=True)]
-    return *columns, np.array([len(part[0]) for part in encoded], np.int64)
+    *columns, refused = zip(*encoded, strict=True)
+    return (
+      *map(np.concatenate, columns),
+      np.array([len(one.targets) for one in encoded], np.int64),
+      np.array([reason.encode() for reason in refused], object),
+    )
 
   # Plain TensorFlow calls: there is nothing for AutoGraph to convert.
   @tf.autograph.experimental.do_not_convert
   def encode_batch(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     texts = batch['texts']
-    *columns, lengths = tf.numpy_function(
+    *columns, lengths, refused = tf.numpy_function(
       encode,
       [batch['roles'].flat_values, texts.flat_values, texts.row_lengths()],
-      [tf.int32, tf.int32, tf.int32, tf.int64],
+      [tf.int32, tf.int32, tf.int32, tf.int64, tf.string],
       stateful=False,
     )
     encoded = {
@@ -120,7 +158,8 @@ def tokenize_documents(
         ('targets', 'roles', 'characters'), columns, strict=True
       )
     }
-    return {'kind': batch['kind'], **encoded}
+    refused = tf.ensure_shape(refused, [None])
+    return {'kind': batch['kind'], 'refused': refused, **encoded}
 
   return (
     dataset.ragged_batch(DOCUMENTS_PER_CALL)

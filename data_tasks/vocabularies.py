@@ -22,10 +22,18 @@ class TokenizerVocabulary(seqio.Vocabulary):
   def __init__(self) -> None:
     super().__init__(extra_ids=0)
     self._tokenizer: tokenizer.Tokenizer | None = None
+    self.chat_format = 'chatml'
 
-  def use(self, tokens: tokenizer.Tokenizer) -> None:
-    """Chooses the tokenizer for all Tasks that share this vocabulary."""
-    self._tokenizer = tokens
+  def use(
+    self, tokens: tokenizer.Tokenizer, chat_format: str = 'chatml'
+  ) -> None:
+    """Chooses for all Tasks that share this vocabulary.
+
+    Args:
+      tokens: the tokenizer.
+      chat_format: how conversations are written; one of chat.FORMATS.
+    """
+    self._tokenizer, self.chat_format = tokens, chat_format
 
   @property
   def tokenizer(self) -> tokenizer.Tokenizer:
@@ -70,7 +78,9 @@ class TokenizerVocabulary(seqio.Vocabulary):
     return self.tokenizer.encode(s)
 
   def _decode(self, ids: Sequence[int]) -> str:
-    return self.tokenizer.decode(ids)
+    # What closes a document is no text of it; SeqIO reads to it, and with it.
+    closed = list(ids[-1:]) == [self.eos_id]
+    return self.tokenizer.decode(ids[:-1] if closed else ids)
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
     ids = tf.py_function(

@@ -26,14 +26,14 @@ import tensorflow_datasets as tfds
 import tqdm
 from array_record.python import array_record_module
 
-from hephaestus_jax import artefacts, data, errors, packing, tokenizer
+from hephaestus_jax import artefacts, chat, data, errors, packing, tokenizer
 from hephaestus_jax.corpus import catalogue, document
 
 # Raised when the stored format changes: then every Task is cached anew.
-FORMAT = 1
+FORMAT = 2
 BYTES_PER_FILE = 1 << 28
 # What the cache reads of a Task's records.
-FEATURES = ('targets', 'roles', 'characters', 'kind')
+FEATURES = ('targets', 'roles', 'characters', 'kind', 'refused')
 # Records that leave TensorFlow together: one by one, handing them over costs
 # more than tokenising them.
 DOCUMENTS_PER_READ = 256
@@ -43,8 +43,8 @@ DOCUMENTS_PER_READ = 256
 class TakesTokenizer(Protocol):
   """A SeqIO vocabulary that the cache gives its tokenizer to."""
 
-  def use(self, tokens: tokenizer.Tokenizer) -> None:
-    """Chooses the tokenizer."""
+  def use(self, tokens: tokenizer.Tokenizer, chat_format: str) -> None:
+    """Chooses the tokenizer, and how conversations are written."""
 
 
 @runtime_checkable
@@ -87,6 +87,8 @@ def cache(
   tokenizer_path: str,
   sequence_length: int,
   new_tokenizer: NewTokenizer | None = None,
+  chat_format: str = 'chatml',
+  trained_roles: Sequence[str] | None = None,
 ) -> dict[str, Any]:
   """Freezes Tasks and Mixtures into rows.
 
@@ -105,6 +107,10 @@ def cache(
     sequence_length: tokens in a row.
     new_tokenizer: what to train if `tokenizer_path` doesn't exist; None to
       train nothing.
+    chat_format: one of chat.FORMATS. A conversation that it has no words for is
+      dropped, counted.
+    trained_roles: a `best_fit` document without a token of these roles is
+      dropped, counted; None: any role will do.
 
   Returns:
     {'reused': whether there was nothing to do, 'tokenizer': its fingerprint,
@@ -120,6 +126,13 @@ def cache(
       f'sequence_length {sequence_length} leaves no next token to predict: '
       'rows need at least 2 tokens.'
     )
+  chat.of_name(chat_format)
+  for role in trained_roles or ():
+    if role not in document.ROLES:
+      raise errors.UserError(
+        f'cache.cache.trained_roles names {role!r}; the roles are '
+        f'{", ".join(document.ROLES)}.'
+      )
   _import(modules)
   mixtures = {name: _mixture_or_task(name) for name in (*concat, *best_fit)}
   jobs = _jobs(mixtures, concat, best_fit)
@@ -129,8 +142,12 @@ def cache(
   trained = _train_tokenizer(new_tokenizer, tokenizer_path, corpus_dir, corpus)
   tokens = tokenizer.load(tokenizer_path)
   for job in jobs:
-    _prepare(job.task, tokens, corpus_dir)
-  keys = [_key(job, corpus, tokens, sequence_length) for job in jobs]
+    _prepare(job.task, tokens, chat_format, corpus_dir)
+  keys = [
+    _key(job, corpus, tokens, sequence_length)
+    | _spans_key(job, chat_format, trained_roles)
+    for job in jobs
+  ]
   todo = [
     (job, key)
     for job, key in zip(jobs, keys, strict=True)
@@ -202,9 +219,10 @@ def _cache_split(
   tally = _Tally()
   examples = _examples(job, bar)
   if job.packing == 'concat':
-    rows = packing.concat_rows(_kept(examples, tally, None), sequence_length)
+    kept = _kept(examples, tally, None, None)
+    rows = packing.concat_rows(kept, sequence_length)
   else:
-    kept = _kept(examples, tally, sequence_length)
+    kept = _kept(examples, tally, sequence_length, key['trained_roles'])
     rows = packing.best_fit_rows(kept, sequence_length)
   with artefacts.written(folder, key) as partial:
     files = _write_rows(partial, rows, sequence_length)
@@ -235,12 +253,21 @@ def _cache_split(
 
 
 def _kept(
-  examples: Iterable[packing.Example], tally: _Tally, longest: int | None
+  examples: Iterable[packing.Example],
+  tally: _Tally,
+  longest: int | None,
+  trained_roles: Sequence[str] | None,
 ) -> Iterator[packing.Example]:
   """The documents that go into rows; counts all."""
+  roles = document.ROLES if trained_roles is None else trained_roles
+  trained = [document.role_id(role) for role in roles]
   for example in examples:
-    if not len(example.tokens):
+    if example.refused:
+      tally.dropped[example.refused] += 1
+    elif not len(example.tokens):
       tally.dropped['empty'] += 1
+    elif not np.isin(example.roles, trained).any():
+      tally.dropped['no_trained_token'] += 1
     elif longest is not None and len(example.tokens) > longest:
       tally.dropped['longer_than_row'] += 1
     else:
@@ -328,11 +355,13 @@ def _example(
       f'document.role_id numbers, 0 to {len(document.ROLES) - 1}.'
     )
   kind = record.get('kind', b'unknown')
+  refused = record.get('refused', b'')
   return packing.Example(
     tokens=tokens.astype(np.int32),
     roles=roles.astype(np.uint8),
     characters=characters.astype(np.int32),
     kind=kind.decode(),
+    refused=refused.decode(),
   )
 
 
@@ -470,12 +499,15 @@ def _jobs(
 
 
 def _prepare(
-  task: seqio.Task, tokens: tokenizer.Tokenizer, corpus_dir: str
+  task: seqio.Task,
+  tokens: tokenizer.Tokenizer,
+  chat_format: str,
+  corpus_dir: str,
 ) -> None:
   """Tells a Task what it could not know when it was registered."""
   for feature in task.output_features.values():
     if isinstance(feature.vocabulary, TakesTokenizer):
-      feature.vocabulary.use(tokens)
+      feature.vocabulary.use(tokens, chat_format)
   if isinstance(task.source, TakesCorpus):
     task.source.read_from(corpus_dir)
 
@@ -491,7 +523,7 @@ def _key(
     'split': job.split,
     'packing': job.packing,
     'sequence_length': sequence_length,
-    'tokenizer': _vocabulary_fingerprint(job.task, tokens),
+    'tokenizer': vocabulary_fingerprint(job.task, tokens),
     'preprocessors': [_describe(step) for step in job.task.preprocessors],
     'source': {
       'class': type(source).__name__,
@@ -501,7 +533,21 @@ def _key(
   }
 
 
-def _vocabulary_fingerprint(
+def _spans_key(
+  job: Job, chat_format: str, trained_roles: Sequence[str] | None
+) -> dict[str, Any]:
+  """What the roles of tokens decide, where they decide anything."""
+  vocabulary = job.task.output_features['targets'].vocabulary
+  roles = None if trained_roles is None else sorted(trained_roles)
+  return {
+    'chat_format': (
+      chat_format if isinstance(vocabulary, TakesTokenizer) else None
+    ),
+    'trained_roles': roles if job.packing == 'best_fit' else None,
+  }
+
+
+def vocabulary_fingerprint(
   task: seqio.Task, tokens: tokenizer.Tokenizer
 ) -> str:
   """Says which vocabulary a Task's tokens belong to.

@@ -248,6 +248,7 @@ def next_token_loss(
   source_B: jax.Array,
   role_weights_R: jax.Array,
   num_sources: int,
+  source_weights_S: jax.Array | None = None,
   z_loss: float = 0.0,
   num_chunks: int = 1,
 ) -> LossSums:
@@ -262,12 +263,16 @@ def next_token_loss(
     source_B: the source of each row, below `num_sources`.
     role_weights_R: the weight of predicting a token, by its role.
     num_sources: how many sources there are.
+    source_weights_S: what the weight of a token is multiplied by, by the source
+      of its row; None: by 1.
     z_loss: see `cross_entropy`.
     num_chunks: see `cross_entropy`.
   """
   valid_BL, roles_BL, weight_BL = target_weights(
     segment_ids_BL, roles_BL, role_weights_R
   )
+  if source_weights_S is not None:
+    weight_BL *= source_weights_S[source_B][:, None]
   targets_BL = jnp.roll(tokens_BL, -1, axis=1)
   total, nll_BL, log_z_BL = cross_entropy(
     hidden_BLD,

@@ -27,12 +27,14 @@ class Example:
     roles: uint8.
     characters: int32, what of the text each token stands for.
     kind: one of document.KINDS, or 'unknown' for a Task that doesn't say.
+    refused: why the Task made no tokens of the document; '' where it did.
   """
 
   tokens: np.ndarray
   roles: np.ndarray
   characters: np.ndarray
   kind: str
+  refused: str = ''
 
 
 def concat_rows(

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -157,7 +158,25 @@ class SentencePiece(Tokenizer):
     self.special_tokens = tuple(
       token for token in chat.SPECIAL_TOKENS if self.token_id(token) is not None
     )
+    self._controls = {
+      self._model.id_to_piece(i): i
+      for i in range(self.vocab_size)
+      if self._model.is_control(i)
+    }
+    self._silent = {self.bos_id, self.eos_id, self._model.pad_id()}
     self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
+
+  def encode_markers(self, text: str) -> list[int]:
+    """As the base class; SentencePiece itself reads no control token."""
+    ids: list[int] = []
+    for part in self._control_pattern.split(text):
+      index = self._controls.get(part)
+      ids += self._encode_batch([part])[0] if index is None else [index]
+    return ids
+
+  @functools.cached_property
+  def _control_pattern(self) -> re.Pattern[str]:
+    return re.compile('(' + '|'.join(map(re.escape, self._controls)) + ')')
 
   def token_id(self, token: str) -> int | None:
     """The piece's id; SentencePiece itself answers <unk> for what it lacks."""
@@ -165,8 +184,20 @@ class SentencePiece(Tokenizer):
     return index if self._model.id_to_piece(index) == token else None
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Text of ids; bytes that are no UTF-8 become U+FFFD."""
-    return self._model.decode([int(i) for i in ids])
+    """Text of ids; bytes that are no UTF-8 become U+FFFD.
+
+    What opens, closes and pads a document has none.
+    """
+    shown = set(self._controls.values()) - self._silent
+    texts: list[str] = []
+    for is_shown, group in itertools.groupby(map(int, ids), shown.__contains__):
+      run = list(group)
+      texts += (
+        map(self._model.id_to_piece, run)
+        if is_shown
+        else [self._model.decode(run)]
+      )
+    return ''.join(texts)
 
   def _encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
     threads = len(os.sched_getaffinity(0))

@@ -32,6 +32,7 @@ from hephaestus_jax import (
   update,
 )
 from hephaestus_jax import model as transformer
+from hephaestus_jax.corpus import document
 from hephaestus_jax.observability import goodput, metrics, profiler, skipped
 from hephaestus_jax.pod import hosts, preemption, watchdog
 
@@ -286,8 +287,22 @@ def _mixtures(
         f'{mixture.tokenizer_fingerprint}, {stages[0].mixture} with '
         f'{mixtures[0].tokenizer_fingerprint}. Cache both with one tokenizer.'
       )
+    stage.weights_S(mixture.sources)
+    trained = {
+      role
+      for role, weight in zip(document.ROLES, stage.weights_R, strict=True)
+      if weight
+    }
     for task in mixture.sources:
-      words = data.Rows(cache_dir, task, 'train').info['vocab_size']
+      info = data.Rows(cache_dir, task, 'train').info
+      if not trained & info['tokens_by_role'].keys():
+        raise errors.UserError(
+          f'{task} of {stage.mixture} has no token for {stage.name} to train '
+          f'on: its roles are {", ".join(info["tokens_by_role"])}, and '
+          f'update.Stage.role_weights weighs {", ".join(sorted(trained))}. '
+          'Leave the Task out, or give a role of it a weight.'
+        )
+      words = info['vocab_size']
       if words > config.vocab_size:
         raise errors.UserError(
           f'{task} was cached with a vocabulary of {words}, and '
@@ -491,6 +506,7 @@ def _run(
       mesh,
       sequence_length=mixture.sequence_length,
       num_sources=len(mixture.sources),
+      source_weights=stage.source_weights and stage.weights_S(mixture.sources),
     ).compile(compiler_options=dict(compiler_options or {}))
   with contextlib.ExitStack() as stack:
     stack.enter_context(jax.set_mesh(mesh))

@@ -5,8 +5,9 @@ it, ready for the compiler. Shape letters: see model.py and losses.py.
 """
 
 import dataclasses
+import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +37,8 @@ class Stage:
     role_weights: the weight of predicting a token, by its role; roles that
       are not named weigh nothing. None: every token weighs 1 (the paper's
       stages I and II).
+    source_weights: what that is multiplied by, by the source of the token's
+      row, a Task of the mixture; 1 for sources that are not named.
     z_loss: the weight of the squared log of the softmax's denominator.
     microbatches: parts that a batch is cut into, one after the other through
       the device's memory. The update is that of the whole batch.
@@ -57,6 +60,7 @@ class Stage:
   batch_size: int
   optimizer: optax.GradientTransformation
   role_weights: Mapping[str, float] | None = None
+  source_weights: Mapping[str, float] | None = None
   z_loss: float = 0.0
   microbatches: int = 1
   loss_chunks: int = 1
@@ -97,6 +101,23 @@ class Stage:
       return (1.0,) * len(document.ROLES)
     return tuple(self.role_weights.get(role, 0.0) for role in document.ROLES)
 
+  def weights_S(self, sources: Sequence[str]) -> tuple[float, ...]:
+    """`source_weights` in the order of a mixture's sources.
+
+    Raises:
+      errors.UserError: a weight is given to none of them.
+    """
+    weights = self.source_weights or {}
+    for name in weights:
+      if name not in sources:
+        near = difflib.get_close_matches(name, sources, n=1)
+        raise errors.UserError(
+          f'update.Stage.source_weights of {self.name!r} names {name!r}'
+          + (f'; did you mean {near[0]!r}?' if near else '.')
+          + f' The sources of {self.mixture!r} are {", ".join(sources)}.'
+        )
+    return tuple(weights.get(name, 1.0) for name in sources)
+
 
 class TrainState(NamedTuple):
   """All that a step changes."""
@@ -113,6 +134,7 @@ def train_step(
   config: transformer.Config,
   stage: Stage,
   num_sources: int,
+  source_weights: Sequence[float] | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One update; or none, where the loss or the gradient is not finite.
 
@@ -125,6 +147,7 @@ def train_step(
     config: the network.
     stage: its optimizer and loss.
     num_sources: above every value of source_B.
+    source_weights: see `Stage.weights_S`; None: 1 for each.
 
   Returns:
     The state after, and the sums that `metrics.means` reads: of the loss
@@ -153,6 +176,11 @@ def train_step(
       source_B=rows['source_B'],
       role_weights_R=jnp.asarray(stage.weights_R, jnp.float32),
       num_sources=num_sources,
+      source_weights_S=(
+        None
+        if source_weights is None
+        else jnp.asarray(source_weights, jnp.float32)
+      ),
       z_loss=stage.z_loss,
       num_chunks=stage.loss_chunks,
     )
@@ -274,12 +302,17 @@ def lower_step(
   *,
   sequence_length: int,
   num_sources: int,
+  source_weights: Sequence[float] | None = None,
 ) -> jax.stages.Lowered:
   """`train_step` on a mesh, ready to be compiled; the state is donated."""
   state = state_shapes(config, stage.optimizer, mesh)
   step = jax.jit(
     functools.partial(
-      train_step, config=config, stage=stage, num_sources=num_sources
+      train_step,
+      config=config,
+      stage=stage,
+      num_sources=num_sources,
+      source_weights=source_weights,
     ),
     out_shardings=(shardings(state), NamedSharding(mesh, PartitionSpec())),
     donate_argnums=0,

@@ -24,6 +24,7 @@ FLOORS = (
   (
     *('artefacts', 'mixing', 'partitioning', 'planning.topology'),
     *('pod.roll_call', 'pod.watchdog'),
+    'chat_formats',
   ),
   ('pod.hosts', 'manifest'),
   (
@@ -71,12 +72,15 @@ OWNERS = {
   'orbax': ('checkpoints',),
   'safetensors': ('convert.safetensor_files',),
   'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
-  'seqio': ('cache',),
-  'tensorflow': ('cache', 'corpus.datasets', 'corpus.forge'),
+  'seqio': ('cache', 'evaluation.task_metrics'),
+  'tensorflow': (
+    *('cache', 'corpus.datasets', 'corpus.forge'),
+    'evaluation.task_metrics',
+  ),
   'textworld': ('corpus.simulate',),
   'tensorflow_datasets': (
     *('cache', 'corpus.acquire', 'corpus.datasets', 'corpus.forge'),
-    'corpus.stored',
+    *('corpus.stored', 'evaluation.task_metrics'),
   ),
   'trafilatura': ('corpus.crawl.fetch',),
   'wandb': ('observability.metrics',),

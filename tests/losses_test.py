@@ -54,6 +54,27 @@ def plain(
   return jnp.sum(weight_BL * (nll_BL + z_loss * log_z_BL**2))
 
 
+def test_a_source_weighs_what_it_is_told_to():
+  def sums(**changed):
+    return losses.next_token_loss(
+      MATRIX_DV,
+      HIDDEN_BLD,
+      **BATCH,
+      role_weights_R=WEIGHTS_R,
+      num_sources=2,
+      **changed,
+    )
+
+  plain_S, weighed_S = sums(), sums(source_weights_S=jnp.array([3.0, 0.0]))
+  assert plain_S.weight_S.min() > 0
+  for name in ('nll_S', 'weight_S'):
+    whole, weighed = getattr(plain_S, name), getattr(weighed_S, name)
+    np.testing.assert_allclose(weighed, whole * np.array([3, 0]), rtol=1e-6)
+  np.testing.assert_allclose(weighed_S.total, weighed_S.nll_S[0], rtol=1e-6)
+  # What a role costs is told all the same.
+  np.testing.assert_array_equal(weighed_S.nll_R, plain_S.nll_R)
+
+
 def test_the_target_is_the_next_token_of_the_segment():
   valid_BL, roles_BL, weight_BL = losses.target_weights(
     jnp.array([[1, 1, 2, 2, 0]]),

@@ -78,6 +78,7 @@ def write_cache(
       'sequence_length': LENGTH,
       'tokenizer': tokenizer,
       'vocab_size': VOCABULARY,
+      'tokens_by_role': dict.fromkeys(TURNS, 1),
       'files': [file],
     }
     (here / 'cache.json').write_text(json.dumps(info))

@@ -97,6 +97,18 @@ def test_a_marker_is_one_control_token(vocabulary):
     assert vocabulary().encode_markers(token) == [vocabulary().token_id(token)]
 
 
+def test_mistrals_control_tokens_are_markers_and_never_content():
+  calls, end = mistral().token_id('[TOOL_CALLS]'), mistral().eos_id
+  assert mistral().encode_markers('[TOOL_CALLS]</s>') == [calls, end]
+  spelt = mistral().encode('[TOOL_CALLS]</s>')
+  assert not {calls, end} & set(spelt)
+  assert mistral().decode(spelt) == '[TOOL_CALLS]</s>'
+  # What is read back holds the mark of a call, and not the document's end.
+  assert mistral().decode([calls, *mistral().encode(' []'), end]) == (
+    '[TOOL_CALLS] []'
+  )
+
+
 @pytest.mark.parametrize('vocabulary', VOCABULARIES)
 def test_encode_spells_out_as_the_docstring_says(vocabulary):
   encode = vocabulary().encode

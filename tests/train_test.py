@@ -485,6 +485,25 @@ def test_a_stage_that_makes_no_sense_is_refused(changed, message):
     tiny.stage(**changed)
 
 
+def test_a_source_without_weight_is_read_and_not_learned(folder):
+  tiny.run(folder, tiny.stage(steps=2, source_weights={'b': 0.0}))
+  for line in lines(folder / 'run' / 'stage1'):
+    assert 'loss/source/b' not in line
+    assert line['loss'] == line['loss/source/a']
+
+
+@pytest.mark.parametrize(
+  'changed, message',
+  [
+    ({'source_weights': {'c': 1.0}}, "source_weights of 'stage1' names 'c'"),
+    ({'role_weights': {'code': 1.0}}, 'a of mixture_v1 has no token for'),
+  ],
+)
+def test_weights_that_train_nothing_are_refused(folder, changed, message):
+  with pytest.raises(errors.UserError, match=message):
+    tiny.run(folder, tiny.stage(**changed))
+
+
 def test_two_stages_of_one_name_are_refused(folder):
   with pytest.raises(errors.UserError, match='a name of its own'):
     tiny.run(folder, tiny.stage(), tiny.stage())

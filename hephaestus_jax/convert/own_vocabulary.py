@@ -98,7 +98,7 @@ def files(path: pathlib.Path) -> dict[str, bytes]:
     'tokenizer_class': 'PreTrainedTokenizerFast',
     'clean_up_tokenization_spaces': False,
   } | {name: pieces[i] for name, i in named.items() if i is not None}
-  ends = [loaded.eos_id, loaded.token_id(chat.TURN_END)]
+  ends = [loaded.eos_id, *map(loaded.token_id, chat.stops())]
   ids = {
     'bos_token_id': loaded.bos_id,
     'eos_token_id': [i for i in ends if i is not None],

@@ -98,6 +98,7 @@ class Bfcl:
     max_prompt_tokens: entries with a longer prompt count as wrong.
     batch_size: prompts at once.
     isolation: see `sandbox.run`.
+    chat_format: how the model reads and writes conversations: chat.FORMATS.
     name: what the results are called.
   """
 
@@ -110,9 +111,11 @@ class Bfcl:
   max_prompt_tokens: int = 4096
   batch_size: int = 16
   isolation: str = 'auto'
+  chat_format: str = 'chatml'
   name: str = 'bfcl'
 
   def __post_init__(self) -> None:
+    chat.of_name(self.chat_format)
     for category in self.categories:
       if category not in CATEGORIES:
         raise errors.UserError(
@@ -133,6 +136,7 @@ class Bfcl:
       'per_category': self.per_category,
       'max_new_tokens': self.max_new_tokens,
       'max_prompt_tokens': self.max_prompt_tokens,
+      'chat_format': self.chat_format,
       'tokenizer': tokenizer.load(self.tokenizer).fingerprint,
     }
 
@@ -160,13 +164,13 @@ class Bfcl:
     folder = install(self.requirements, self.folder)
     entries = read_entries(folder, self.categories, self.isolation)
     entries = subset(entries, self.per_category)
-    end = vocabulary.token_id(chat.TURN_END)
+    ends = [vocabulary.token_id(stop) for stop in chat.stops(self.chat_format)]
     completions = sample.generate(
       config,
       params,
-      encode_prompts(vocabulary, entries),
+      encode_prompts(vocabulary, entries, self.chat_format),
       max_new_tokens=self.max_new_tokens,
-      stop_ids=[vocabulary.eos_id] + ([] if end is None else [end]),
+      stop_ids=[vocabulary.eos_id, *(i for i in ends if i is not None)],
       batch_size=self.batch_size,
       max_prompt_tokens=self.max_prompt_tokens,
       vocab_size=vocabulary.vocab_size,
@@ -176,7 +180,7 @@ class Bfcl:
       Answer(vocabulary.decode(completion.tokens), completion.finish)
       for completion in completions
     ]
-    records = judge(folder, entries, answers, self.isolation)
+    records = judge(folder, entries, answers, self.isolation, self.chat_format)
     categories = count(records)
     return {
       'categories': categories,
@@ -255,11 +259,15 @@ def subset(
 
 
 def encode_prompts(
-  vocabulary: tokenizer.Tokenizer, entries: Sequence[Mapping[str, Any]]
+  vocabulary: tokenizer.Tokenizer,
+  entries: Sequence[Mapping[str, Any]],
+  chat_format: str = 'chatml',
 ) -> list[list[int]]:
   """The tokens of each prompt, opened like a document of the corpus."""
   opening = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
-  spans = [chat.generation_prompt(segments(entry)) for entry in entries]
+  spans = [
+    chat.generation_prompt(segments(entry), chat_format) for entry in entries
+  ]
   return [
     opening + [token for ids in document_ids for token in ids]
     for document_ids in vocabulary.encode_spans(spans)
@@ -312,6 +320,7 @@ def judge(
   entries: Sequence[Mapping[str, Any]],
   answers: Sequence[Answer],
   isolation: str,
+  chat_format: str = 'chatml',
 ) -> list[dict[str, Any]]:
   """The verdict on each answer.
 
@@ -325,7 +334,7 @@ def judge(
   """
   records = []
   for entry, answer in zip(entries, answers, strict=True):
-    parsed = chat.parse(answer.text)
+    parsed = chat.parse(answer.text, chat_format)
     calls, malformed = list(parsed.calls), list(parsed.malformed)
     if _depth(calls) > DEEPEST:
       calls, malformed = [], [*malformed, 'too_deep']

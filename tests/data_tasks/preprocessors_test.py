@@ -69,6 +69,7 @@ def test_a_record_becomes_what_the_docstring_shows(features):
         'roles': [0, 9, 9, 9, 9],
         'characters': [0, 1, 1, 1, 0],
         'kind': 'text',
+        'refused': '',
       }
     ],
   )
@@ -78,7 +79,7 @@ def test_encode_documents_shows_what_its_docstring_shows():
   [found] = preprocessors.encode_documents(
     Bytes(), [[document.Segment('text', 'Hi.')]]
   )
-  assert [part.tolist() for part in found] == [
+  assert [part.tolist() for part in found[:3]] == [
     [2, 72, 105, 46, 3],
     [0, 9, 9, 9, 9],
     [0, 1, 1, 1, 0],
@@ -92,7 +93,7 @@ def test_characters_spread_as_the_docstring_shows():
 
 def test_the_stop_token_after_a_call_belongs_to_the_call():
   segments = [document.Segment('user', 'u'), document.Segment('action', '{}')]
-  [(targets, roles, characters)] = preprocessors.encode_documents(
+  [(targets, roles, characters, _)] = preprocessors.encode_documents(
     Bytes(), [segments]
   )
   action = document.role_id('action')
@@ -128,3 +129,30 @@ def test_an_unknown_role_stops_the_program(features):
   )
   with pytest.raises(tf.errors.InvalidArgumentError, match="role 'poem'"):
     list(dataset)
+
+
+def test_what_a_format_has_no_words_for_is_refused_and_the_rest_stays(features):
+  features['targets'].vocabulary.use(Bytes(), 'hermes')
+  dataset = preprocessors.tokenize_documents(
+    records(
+      ('trajectory', ['user', 'action'], ['u', 'search[tea]']),
+      ('text', ['text'], ['Hi.']),
+    ),
+    features,
+  )
+  refused, kept = dataset.as_numpy_iterator()
+  assert refused['refused'] == b'call_not_json'
+  assert len(refused['targets']) == len(refused['roles']) == 0
+  assert kept['refused'] == b''
+  assert kept['targets'].tolist() == [2, 72, 105, 46, 3]
+
+
+def test_a_format_that_writes_eos_itself_gets_no_second_one():
+  vocabulary = tokenizer.load('mistral-common:v3')
+  segments = [document.Segment('user', 'u'), document.Segment('answer', 'a')]
+  [found] = preprocessors.encode_documents(vocabulary, [segments], 'mistral')
+  assert found.targets[-1] == vocabulary.eos_id != found.targets[-2]
+  assert found.roles[-1] == document.role_id('answer')
+  [found] = preprocessors.encode_documents(vocabulary, [segments], 'react')
+  assert found.targets[-1] == vocabulary.eos_id
+  assert found.roles[-1] == document.role_id('answer')

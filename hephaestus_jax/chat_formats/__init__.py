@@ -1,0 +1,1 @@
+"""How conversations are written: a module for each family of models."""
