@@ -25,7 +25,7 @@ FLOORS = (
     *('artefacts', 'mixing', 'partitioning', 'planning.topology'),
     *('pod.roll_call', 'pod.watchdog'),
   ),
-  ('pod.hosts', 'manifest'),
+  ('pod.hosts', 'manifest', 'experiments.table'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
