@@ -15,6 +15,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from hephaestus_jax import (
+  artefacts,
   checkpoints,
   data,
   errors,
@@ -333,6 +334,33 @@ def test_a_run_can_start_from_another_runs_parameters(
 def test_another_configuration_is_refused_by_name(straight, changed, named):
   with pytest.raises(errors.UserError, match=named):
     tiny.run(straight.parents[1], **changed)
+
+
+def test_a_change_that_is_allowed_counts_from_the_checkpoint_on(
+  folder, straight, compiled
+):
+  def interrupt():
+    raise KeyboardInterrupt
+
+  keywords = {'evaluate_every': 1, 'compilation_cache': compiled}
+  with pytest.raises(KeyboardInterrupt):
+    tiny.run(folder, evaluators=(Spy(4, interrupt),), **keywords)
+  changed = {'stages': (tiny.stage(peak=0.5),), **keywords}
+  with pytest.raises(errors.UserError, match='peak was 0.01, now 0.5'):
+    tiny.run(folder, **changed)
+  tiny.run(folder, **changed, allow_changes=True)
+  stage_folder = folder / 'run' / 'stage1'
+  found, undisturbed = losses_of(stage_folder), losses_of(straight)
+  assert found[:2] == undisturbed[:2]
+  assert found[3:] != undisturbed[3:]
+  (line,) = (stage_folder / artefacts.CHANGES).read_text().splitlines()
+  said = json.loads(line)
+  assert said['step'] == 2
+  ((where, was, now),) = said['differences']
+  assert (where.rpartition('.')[2], was, now) == ('peak', 0.01, 0.5)
+  # What is finished is what it was.
+  with pytest.raises(errors.UserError, match='peak was 0.5, now 0.01'):
+    tiny.run(folder, **keywords, allow_changes=True)
 
 
 def test_how_it_is_computed_may_change(straight):
