@@ -58,6 +58,7 @@ def write_cache(
   rates: Mapping[str, float],
   mixture: str = 'mixture_v1',
   tokenizer: str = 'aaaa',
+  kinds: Mapping[str, str] | None = None,
 ) -> None:
   """A mixture as `hephaestus cache` leaves it, 40 rows per task."""
   for seed, task in enumerate(rates):
@@ -79,6 +80,8 @@ def write_cache(
       'tokenizer': tokenizer,
       'vocab_size': VOCABULARY,
       'files': [file],
+      'tokens': 40 * LENGTH,
+      'tokens_by_kind': {(kinds or {}).get(task, 'unknown'): 40 * LENGTH},
     }
     (here / 'cache.json').write_text(json.dumps(info))
     artefacts.write_json(here / artefacts.INPUTS, {'task': task})

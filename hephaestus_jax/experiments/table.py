@@ -31,6 +31,7 @@ A run that is done has also:
 | seconds | float | of its steps: no start, no evaluation, no save |
 | loss | float | of training, mean since the line before the last one |
 | evaluation/NAME/VALUE | float | after the last stage, as in metrics.jsonl |
+| base/evaluation/... | float | after the last stage that is not 'stage3' |
 | STAGE/... | | tokens, seconds, loss, evaluation/NAME/VALUE of one stage |
 | bfcl/COLUMN | float | accuracy, where `hephaestus evaluate` was run |
 
@@ -119,14 +120,16 @@ def _type(name: str) -> pyarrow.DataType:
   return pyarrow.int64() if count or name in WHOLE else pyarrow.float64()
 
 
-def write_row(folder: pathlib.Path, row: Row) -> None:
-  """Keeps the row of a run that ended."""
-  path = folder / ROWS / f'{row["run"]}.json'
+def write_row(
+  folder: pathlib.Path, run: str, row: Row, made_by: Mapping[str, str]
+) -> None:
+  """Keeps the row of a run that ended, and its commands' config hashes."""
+  path = folder / ROWS / f'{run}.json'
   path.parent.mkdir(parents=True, exist_ok=True)
-  artefacts.write_json(path, row)
+  artefacts.write_json(path, {'row': dict(row), 'made_by': dict(made_by)})
 
 
 def read_row(folder: pathlib.Path, run: str) -> dict[str, Any] | None:
-  """The row of a run that ended; None if none did."""
+  """{'row', 'made_by'} of a run that ended; None if none did."""
   path = folder / ROWS / f'{run}.json'
   return json.loads(path.read_text()) if path.exists() else None

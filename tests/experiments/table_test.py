@@ -59,7 +59,9 @@ def test_counts_are_integers_and_what_was_measured_a_number(tmp_path):
 
 def test_a_row_is_kept_apart_until_the_table_is_written(tmp_path):
   assert table.read_row(tmp_path, 'control') is None
-  table.write_row(tmp_path, ROWS[0])
-  assert table.read_row(tmp_path, 'control') == ROWS[0]
+  made_by = {'train': '0123456789abcdef'}
+  table.write_row(tmp_path, 'control', ROWS[0], made_by)
+  kept = {'row': ROWS[0], 'made_by': made_by}
+  assert table.read_row(tmp_path, 'control') == kept
   with pytest.raises(errors.UserError, match='hephaestus sweep'):
     table.read(tmp_path)
