@@ -19,6 +19,7 @@ from hephaestus_jax import errors
 
 INPUTS = 'inputs.json'
 CONFIG = 'config.gin'
+# What a folder that is not finished went on with, and from when on.
 CHANGES = 'changes.jsonl'
 
 _config: contextvars.ContextVar[str] = contextvars.ContextVar('config')

@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
       _add_plan_options(sub)
     if name in ('ablate', 'sweep'):
       sub.add_argument(
-        '--seeds', metavar='0,1,2', help='short for --gin.SEEDS=[0,1,2]'
+        '--seeds', metavar='0,1,2', help='short for --gin.RUN_SEEDS=[0,1,2]'
       )
   _add_diff(commands)
   return parser
@@ -340,7 +340,7 @@ def _seeds(text: str) -> str:
     raise errors.UserError(
       f'--seeds {text}: write numbers with commas between them, 0,1,2.'
     )
-  return f'SEEDS=[{", ".join(str(int(number)) for number in numbers)}]'
+  return f'RUN_SEEDS=[{", ".join(str(int(number)) for number in numbers)}]'
 
 
 def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
@@ -355,6 +355,11 @@ def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
     raise errors.UserError(
       f'hephaestus {options.command} needs a run file, such as '
       'gin/runs/demo.gin.'
+    )
+  if options.command in ('ablate', 'sweep') and options.gin_file:
+    raise errors.UserError(
+      f'--gin_file {options.gin_file[0]}: each run has files of its own. '
+      'Include it in the run file.'
     )
   own = list(overrides)  # of this command, and not of those that it starts
   if options.command in ('ablate', 'sweep') and options.seeds is not None:

@@ -36,8 +36,6 @@ from hephaestus_jax.observability import goodput, metrics, profiler, skipped
 from hephaestus_jax.pod import hosts, preemption, watchdog
 
 OPTIMIZER = 'optimizer'
-# In a stage's folder: from when on a resumed run had other rates.
-CHANGES = 'changes.jsonl'
 # The exit code of a process that SIGTERM ended: 128 + 15.
 STOPPED = 143
 # What changes how the network is computed, and not what it computes: a run may
@@ -387,6 +385,7 @@ def _amend(
     )
   hosts.agree({})  # or one would look for steps in what another changes
   if hosts.is_first():
+    _take_other_rates(folder, stage, inputs)
     artefacts.amend(folder, inputs, step=steps[-1] if steps else 0)
   hosts.agree({})
 
@@ -456,7 +455,7 @@ def _take_other_rates(
       f'done stay: bind update.Stage.rates = {{{done}: ...}} for those to come.'
     )
   change = {'resumed_step': done, 'from_row': row, 'was': before, 'now': after}
-  with (folder / CHANGES).open('a') as file:
+  with (folder / artefacts.CHANGES).open('a') as file:
     file.write(json.dumps(change) + '\n')
   artefacts.write_json(folder / artefacts.INPUTS, wanted)
 

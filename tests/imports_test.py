@@ -25,7 +25,7 @@ FLOORS = (
     *('artefacts', 'mixing', 'partitioning', 'planning.topology'),
     *('pod.roll_call', 'pod.watchdog'),
   ),
-  ('pod.hosts', 'manifest', 'experiments.table', 'experiments.spread'),
+  ('pod.hosts', 'manifest'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
@@ -54,7 +54,7 @@ FLOORS = (
     *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),
   ),
   ('evaluation', 'report', 'planning.plan', 'corpus.steps'),
-  ('run', 'corpus.build', 'experiments.comparison'),
+  ('run', 'corpus.build'),
   ('experiments',),
   ('main',),
   ('__main__',),

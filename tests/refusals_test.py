@@ -55,8 +55,8 @@ def holds(said: str, *parts: str) -> None:
       ['train', 'train.train.keep=2.5'],
       ['2.5', 'train.train.keep', 'which takes int'],
     ),
-    (['cache', 'CONCAT=[1]'], ['CONCAT=[1]', 'Sequence[str]']),
-    (['cache', 'CONCAT=forge_stage1_v1'], ['forge_stage1_v1', 'Sequence[str]']),
+    (['report', 'REPORT_RUNS=[1]'], ['REPORT_RUNS=[1]', 'Sequence[str]']),
+    (['report', 'REPORT_RUNS=forge'], ["'forge'", 'Sequence[str]']),
     (['train', 'STAGES=[3]'], ['[3]', 'update.Stage']),
     # A name that is not one: macro, macro in a value, parameter, function,
     # module, file.
@@ -80,7 +80,7 @@ def holds(said: str, *parts: str) -> None:
       ['train', "stage3/update.Stage.role_weights={'calls': 1.0}"],
       ["'calls'", 'the roles are'],
     ),
-    (['ablate', 'SEEDS=[1, 1]'], ['no seed twice']),
+    (['ablate', 'RUN_SEEDS=[1, 1]'], ['no seed twice']),
     (['sweep', 'AGENT_SHARES=[]'], ['each needs one at least']),
   ],
 )
@@ -141,7 +141,7 @@ def test_rows_of_another_tokenizer(cached, monkeypatch, capsys):
   said = refusal(
     *(monkeypatch, capsys, 'train', cached),
     '--gin.STAGES=[@stage1/update.Stage(), @stage2/update.Stage()]',
-    '--gin.STAGE2_MIXTURE=mixture_v3',
+    *('--gin.STAGE2_MIXTURE=mixture_v3', '--gin.STAGE2_WARMUP=1'),
   )
   holds(said, 'tokenizer bbbb', 'aaaa', 'Cache both with one tokenizer')
 

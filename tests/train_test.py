@@ -390,7 +390,9 @@ def test_rates_may_change_for_the_steps_to_come(cut_off, compiled):
   for _ in range(2):  # and the second finds everything done
     tiny.run(cut_off, stages=later, compilation_cache=compiled)
   (change,) = (
-    (cut_off / 'run' / 'stage1' / train.CHANGES).read_text().split('\n', 1)[:1]
+    (cut_off / 'run' / 'stage1' / artefacts.CHANGES)
+    .read_text()
+    .split('\n', 1)[:1]
   )
   change = json.loads(change)
   assert (change['resumed_step'], change['from_row']) == (2, 24)
@@ -404,7 +406,7 @@ def test_rates_of_steps_that_are_done_stay(cut_off):
   earlier = (tiny.stage(rates={1: {'a': 1.0}}),)
   with pytest.raises(errors.UserError, match='first 2 steps.* from step 1 on'):
     tiny.run(cut_off, stages=earlier)
-  assert not (cut_off / 'run' / 'stage1' / train.CHANGES).exists()
+  assert not (cut_off / 'run' / 'stage1' / artefacts.CHANGES).exists()
 
 
 def test_caps_that_end_a_stage_early_are_refused(folder):

@@ -37,7 +37,7 @@ def measure(
     inputs = artefacts.read_inputs(folder / stage)
     vocabulary = _vocabulary_matrices(inputs['model'])
     row['parameters_without_embedding'] = trained['parameters'] - vocabulary
-    for task, rate in inputs['data']['rates'].items():
+    for task, rate in _rates(inputs['data'], known['tokens']).items():
       rates[task] += rate * known['tokens']
     lines = step_lines.read(folder / stage / METRICS)
     last = _last_values(lines)
@@ -54,6 +54,23 @@ def measure(
   row['seconds'] = sum(row[f'{stage}/seconds'] for stage in stages)
   row |= _shares(rates, row['tokens'], cache_dir)
   return row | _bfcl(folder / 'evaluation' / 'bfcl.json')
+
+
+def _rates(data: Mapping[str, Any], tokens: int) -> dict[str, float]:
+  """Each Task's share of a stage's rows, over all of its phases.
+
+  >>> _rates({'phases': {'0': {'a': 1.0}, '3': {'a': 0.5, 'b': 0.5}},
+  ...         'sequence_length': 16}, 64)
+  {'a': 0.875, 'b': 0.125}
+  """
+  rows = tokens // data['sequence_length']
+  phases = {int(row): rates for row, rates in data['phases'].items()}
+  starts = sorted(phases)
+  shares: Counter[str] = Counter()
+  for start, end in zip(starts, [*starts[1:], rows], strict=True):
+    for task, rate in phases[start].items():
+      shares[task] += rate * (end - start) / rows
+  return dict(shares)
 
 
 def _vocabulary_matrices(model: Mapping[str, Any]) -> int:

@@ -46,7 +46,8 @@ line = {{'step': 4, 'loss': 1.5, 'seconds': 2.5,
 (stage / 'metrics.jsonl').write_text(json.dumps(line) + '\\n')
 (stage / 'inputs.json').write_text(json.dumps({{
   'model': {{'tied_output': True, 'vocab_size': 10, 'emb_dim': 4}},
-  'data': {{'rates': {{'a': 0.75, 'b': 0.25}}}}}}))
+  'data': {{'phases': {{'0': {{'a': 1.0}}, '2': {{'a': 0.5, 'b': 0.5}}}},
+           'sequence_length': 16}}}}))
 stages = {{'stage1': {{'tokens': 64}}}}
 print(json.dumps({{'parameters': 100, 'stages': stages}}))
 """
