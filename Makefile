@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DISK_GB := 6
 
-.PHONY: install demo test test-long lint lock clean
+.PHONY: install demo ablations test test-long lint lock clean
 
 install: $(INSTALLED)
 
@@ -24,6 +24,15 @@ $(INSTALLED): requirements/lock.txt setup.cfg pyproject.toml
 
 demo: install
 	$(BIN)/hephaestus run gin/runs/demo.gin
+
+# On demo's corpus and cache, about 4 minutes a run on 2 cores; ABLATIONS names
+# some of them, OPTIONS adds overrides. What is done is kept, so it may be killed.
+ABLATIONS ?= $(wildcard gin/ablations/*.gin)
+SEEDS ?= 0,1,2
+ablations: install
+	@status=0; $(BIN)/hephaestus ablate gin/ablations/all.gin \
+	  $(filter-out gin/ablations/all.gin,$(ABLATIONS)) --seeds $(SEEDS) $(OPTIONS) || status=$$?; \
+	$(BIN)/hephaestus report gin/runs/demo.gin; exit $$status
 
 test: install
 	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not long'

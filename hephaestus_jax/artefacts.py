@@ -19,6 +19,8 @@ from hephaestus_jax import errors
 
 INPUTS = 'inputs.json'
 CONFIG = 'config.gin'
+# What a folder that is not finished went on with, and from when on.
+CHANGES = 'changes.jsonl'
 
 _config: contextvars.ContextVar[str] = contextvars.ContextVar('config')
 
@@ -114,18 +116,70 @@ def read_inputs(folder: pathlib.Path) -> dict[str, Any]:
   return json.loads(path.read_text())
 
 
-def difference(found: Any, wanted: Any, where: str = '') -> str:
-  """The first place where two JSON values differ, in words.
+def amend(
+  folder: pathlib.Path, inputs: Mapping[str, Any], **where: Any
+) -> None:
+  """Lets a folder that is not finished go on with other inputs, on record.
 
-  >>> difference({'a': {'b': 1}}, {'a': {'b': 2}})
-  'a.b was 1, now 2'
+  `changes.jsonl` in it gets a line for each time that they differ; from then on
+  inputs.json and config.gin are the new ones:
+
+    {"step": 40, "differences": [["stage.batch_size", 8, 16]]}
+
+  Args:
+    folder: what a command began.
+    inputs: what it is made from now.
+    where: what else the line says.
+  """
+  changed = differences(
+    read_inputs(folder), json.loads(json.dumps(dict(inputs)))
+  )
+  if not changed:
+    return
+  line = {**where, 'differences': changed}
+  with (folder / CHANGES).open('a') as file:
+    file.write(json.dumps(line) + '\n')
+  write_config(folder)
+  write_json(folder / INPUTS, inputs)
+
+
+# Differences that a message names.
+NAMED = 6
+
+
+def difference(found: Any, wanted: Any) -> str:
+  """Where two JSON values differ, in words.
+
+  >>> difference({'a': {'b': 1}, 'c': 2}, {'a': {'b': 2}})
+  'a.b was 1, now 2; c was 2, now null'
+  """
+  differing = [
+    f'{where} was {json.dumps(old)}, now {json.dumps(new)}'
+    for where, old, new in differences(found, wanted)
+  ]
+  more = len(differing) - NAMED
+  return '; '.join(
+    differing[:NAMED] + ([f'and {more} more'] if more > 0 else [])
+  )
+
+
+def differences(
+  found: Any, wanted: Any, where: str = ''
+) -> list[tuple[str, Any, Any]]:
+  """(path, one value, the other) wherever two JSON values differ.
+
+  >>> differences({'a': {'b': 1}}, {'a': {'b': 2}})
+  [('a.b', 1, 2)]
   """
   if isinstance(found, dict) and isinstance(wanted, dict):
-    for key in sorted({*found, *wanted}):
-      if found.get(key) != wanted.get(key):
-        inside = f'{where}.{key}' if where else str(key)
-        return difference(found.get(key), wanted.get(key), inside)
-  return f'{where} was {json.dumps(found)}, now {json.dumps(wanted)}'
+    return [
+      one
+      for key in sorted({*found, *wanted})
+      for one in differences(
+        found.get(key), wanted.get(key), f'{where}.{key}' if where else str(key)
+      )
+    ]
+  return [] if found == wanted else [(where, found, wanted)]
 
 
 @contextlib.contextmanager

@@ -14,8 +14,10 @@ each one stands, and by gin, which does the work.
 import collections.abc
 import dataclasses
 import difflib
+import importlib
 import inspect
 import pathlib
+import pkgutil
 import re
 import types
 import typing
@@ -27,11 +29,13 @@ import typeguard
 from gin import config as gin_config
 from gin import config_parser
 
-from hephaestus_jax import errors
+from hephaestus_jax import artefacts, errors
 
 MACRO = re.compile(r'[A-Z][A-Z0-9_]*')
 INTERPOLATED = re.compile(r'\{([A-Z][A-Z0-9_]*)\}')
 REQUIRED = 'gin.REQUIRED'
+# The checkout: what a run file includes is relative to it.
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 DYNAMIC = 'from __gin__ import dynamic_registration'
 
 
@@ -78,10 +82,17 @@ class Binding:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """What the files and overrides say, before gin resolves any of it."""
+  """What the files and overrides say, before gin resolves any of it.
+
+  Attributes:
+    bindings: in the order in which they are read.
+    imports: lines, each once, and where each is written first.
+    includes: macros that an include takes its path from.
+  """
 
   bindings: tuple[Binding, ...]
-  imports: tuple[str, ...]
+  imports: Mapping[str, str]
+  includes: frozenset[str] = frozenset()
 
   @property
   def final(self) -> dict[str, Binding]:
@@ -121,18 +132,22 @@ def read(
   Raises:
     errors.UserError: a file is absent or is no gin; an override has no '='.
   """
-  bindings: list[Binding] = []
-  imports: dict[str, None] = {}
-  for name in files:
-    _read_file(find(name, root), root, bindings, imports)
+  given: list[Binding] = []
   for override in overrides:
     name, separator, value = override.partition('=')
     if not separator:
       raise errors.UserError(
         f'--gin.{override} has no value. Write --gin.NAME=VALUE.'
       )
-    bindings.append(Binding(name.strip(), literal(value), f'--gin.{override}'))
-  return Text(tuple(bindings), tuple(imports))
+    given.append(Binding(name.strip(), literal(value), f'--gin.{override}'))
+  reader = _Reader(root, given)
+  for name in files:
+    reader.read(find(name, root))
+  return Text(
+    tuple(reader.bindings + given),
+    reader.imports,
+    frozenset(reader.includes),
+  )
 
 
 def find(name: str, root: pathlib.Path) -> pathlib.Path:
@@ -148,35 +163,62 @@ def find(name: str, root: pathlib.Path) -> pathlib.Path:
   raise errors.UserError(f'There is no file {name!r}.{nearest(name, there)}')
 
 
-def _read_file(
-  path: pathlib.Path,
-  root: pathlib.Path,
-  bindings: list[Binding],
-  imports: dict[str, None],
-) -> None:
-  with path.open() as file:
-    parser = config_parser.ConfigParser(file, _Delegate())
-    try:
-      for statement in parser:
-        if isinstance(statement, config_parser.IncludeStatement):
-          _read_file(find(statement.filename, root), root, bindings, imports)
-        elif isinstance(statement, config_parser.ImportStatement):
-          imports[statement.format()] = None
-        elif isinstance(statement, config_parser.BindingStatement):
-          scope, selector, parameter, value, location = statement
-          name = '/'.join(part for part in (scope, selector) if part)
-          if parameter:
-            name = f'{name}.{parameter}'
-          origin = f'{_shown(path, root)}:{location.line_num}'
-          bindings.append(Binding(name, value, origin))
-    except (SyntaxError, ValueError) as error:
-      reason = str(error).splitlines()[0]
-      line = getattr(error, 'lineno', None)
-      where = _shown(path, root) + (f':{line}' if line else '')
-      raise errors.UserError(f'{where} is no gin: {reason}.') from error
+class _Reader:
+  """Collects what files say, and the files that they include, in place."""
+
+  def __init__(self, root: pathlib.Path, given: Sequence[Binding]):
+    self._root = root
+    self._given = given
+    self.bindings: list[Binding] = []
+    self.imports: dict[str, str] = {}
+    self.includes: set[str] = set()
+
+  def read(self, path: pathlib.Path) -> None:
+    """Takes in one file."""
+    with path.open() as file:
+      parser = config_parser.ConfigParser(file, _Delegate())
+      try:
+        for statement in parser:
+          if isinstance(statement, config_parser.IncludeStatement):
+            self.read(find(self._included(statement, path), self._root))
+          elif isinstance(statement, config_parser.ImportStatement):
+            line = statement.location.line_num
+            origin = f'{shown(path, self._root)}:{line}'
+            self.imports.setdefault(statement.format(), origin)
+          elif isinstance(statement, config_parser.BindingStatement):
+            scope, selector, parameter, value, location = statement
+            name = '/'.join(part for part in (scope, selector) if part)
+            if parameter:
+              name = f'{name}.{parameter}'
+            origin = f'{shown(path, self._root)}:{location.line_num}'
+            self.bindings.append(Binding(name, value, origin))
+      except (SyntaxError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        line = getattr(error, 'lineno', None)
+        where = shown(path, self._root) + (f':{line}' if line else '')
+        raise errors.UserError(f'{where} is no gin: {reason}.') from error
+
+  def _included(
+    self, statement: config_parser.IncludeStatement, path: pathlib.Path
+  ) -> str:
+    """The path of an include; the macro in '{BASE}' must be set above it.
+
+    An override counts as set above: it is what chooses another file.
+    """
+    macros = {b.name: b for b in (*self.bindings, *self._given) if b.is_macro}
+    for name in uses(statement.filename):
+      self.includes.add(name)
+      if name not in macros:
+        raise errors.UserError(
+          f'{shown(path, self._root)}:{statement.location.line_num} includes '
+          f'{statement.filename!r}, and nothing above it sets {name}.'
+          f'{nearest(name, macros)}'
+        )
+    return str(interpolate(statement.filename, macros))
 
 
-def _shown(path: pathlib.Path, root: pathlib.Path) -> str:
+def shown(path: pathlib.Path, root: pathlib.Path) -> str:
+  """A path relative to the checkout, if it is in it."""
   path = path.resolve()
   return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
@@ -199,6 +241,46 @@ def nearest(name: str, known: Iterable[str]) -> str:
   """' Did you mean X?', or '' where nothing known is near."""
   found = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
   return f' Did you mean {" or ".join(found)}?' if found else ''
+
+
+def prepare(
+  files: Sequence[str],
+  overrides: Sequence[str],
+  elsewhere: Mapping[str, str],
+  shared: bool,
+) -> Text:
+  """Reads a command's configuration and makes every check that needs no code.
+
+  Raises:
+    errors.UserError: as in `read`, and in the checks below.
+  """
+  text = read(files, overrides, ROOT)
+  check_files(text, elsewhere)
+  text = check_overrides(text, elsewhere, shared)
+  check_macros(text)
+  return text
+
+
+def check_files(text: Text, elsewhere: Mapping[str, str]) -> None:
+  """Every macro that a file sets must be one that some command knows.
+
+  Args:
+    text: what files and overrides say.
+    elsewhere: macros of the other commands -> the command that reads them.
+
+  Raises:
+    errors.UserError: nothing reads one; the message names what is near.
+  """
+  used = {name for b in text.bindings for name in uses(b.value)}
+  used |= {*text.includes, *elsewhere}
+  for binding in text.final.values():
+    name = binding.name
+    ours = not binding.origin.startswith('--gin.')
+    if ours and binding.is_macro and name not in used:
+      raise errors.UserError(
+        f'{binding.origin} sets {name}, which nothing reads.'
+        f'{nearest(name, used - {REQUIRED})}'
+      )
 
 
 def check_overrides(
@@ -238,13 +320,16 @@ def check_overrides(
       if name not in known:
         continue
     kept.append(binding)
-  return Text(tuple(kept), text.imports)
+  return dataclasses.replace(text, bindings=tuple(kept))
 
 
 def read_by(text: Text) -> set[str]:
-  """The macros that some parameter takes, directly or through another macro."""
+  """The macros that some parameter takes, directly or through another macro.
+
+  And those that an include takes its path from.
+  """
   macros = text.macros
-  found: set[str] = set()
+  found: set[str] = set(text.includes)
   waiting = [m for b in text.bindings if not b.is_macro for m in uses(b.value)]
   while waiting:
     name = waiting.pop()
@@ -308,34 +393,65 @@ def interpolate(value: Any, macros: Mapping[str, Binding]) -> Any:
   return value
 
 
-def load(text: Text) -> None:
+def load(text: Text, function: str | None = None) -> None:
   """Hands the bindings to gin and checks what comes of them.
 
+  Args:
+    text: what files and overrides say.
+    function: the command's, 'package.module.function': then an override must be
+      of a parameter that it, or what it is given, has.
+
   Raises:
-    errors.UserError: gin refuses a binding, or a value has the wrong type.
+    errors.UserError: gin refuses a binding, a value has the wrong type, or
+      nothing reads an override.
   """
   gin.clear_config()
   macros = text.macros
   imports = [line for line in text.imports if line != DYNAMIC]
+  for line in imports:
+    try:
+      gin.parse_config([DYNAMIC, line])
+    except ImportError as error:
+      raise errors.UserError(_absent(text.imports[line], error)) from error
   for binding in text.final.values():
     value = interpolate(binding.value, macros)
     lines = [DYNAMIC, *imports, f'{binding.name} = {value!r}']
     try:
       gin.parse_config(lines)
     except Exception as error:  # gin raises whatever its parts raise
-      raise errors.UserError(_refusal(binding, error)) from error
+      raise errors.UserError(_refusal(text, binding, error)) from error
   check_types(text)
+  if function is not None:
+    _check_parameters(text, function)
 
 
-def _refusal(binding: Binding, error: Exception) -> str:
-  """Gin's complaint about a binding, with the nearest parameter's name."""
+def _absent(origin: str, error: ImportError) -> str:
+  """Says that an import found no module, and which one is near."""
   reason = str(error).splitlines()[0].rstrip('.')
   hint = ''
-  match = re.search(r"doesn't have a parameter named '(\w+)'", reason)
-  if match:
+  if match := re.search(r"No module named '([\w.]+)\.(\w+)'", reason):
+    parent = importlib.import_module(match[1])
+    there = [one.name for one in pkgutil.iter_modules(parent.__path__)]
+    hint = nearest(match[2], there)
+  return f'{origin}: {reason}.{hint}'
+
+
+def _refusal(text: Text, binding: Binding, error: Exception) -> str:
+  """Gin's complaint about a binding, with what is near the unknown name."""
+  reason = str(error).splitlines()[0].rstrip('.')
+  hint = ''
+  if match := re.search(r"doesn't have a parameter named '(\w+)'", reason):
     selector = binding.name.rpartition('/')[2].rpartition('.')[0]
     configurable = gin_config._REGISTRY.get_match(selector)
     hint = nearest(match[1], _parameters(configurable.wrapped))
+  elif match := re.search(r"<module '([\w.]+)'.*no attribute (\w+)", reason):
+    reason = f'{match[1]} has no {match[2]!r}'
+    module = importlib.import_module(match[1])
+    hint = nearest(match[2], [n for n in vars(module) if n[0] != '_'])
+  elif match := re.search(r"'(\w+)' was not provided by an import", reason):
+    reason = f'no file of this run imports a module {match[1]!r}'
+    aliases = [line.split()[-1] for line in text.imports if line != DYNAMIC]
+    hint = nearest(match[1], aliases)
   return f'{binding.origin}: {reason}.{hint}'
 
 
@@ -346,6 +462,67 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
     name: parameter.annotation
     for name, parameter in signature.parameters.items()
   }
+
+
+def _check_parameters(text: Text, function: str) -> None:
+  """Every override must be of something that the command is given.
+
+  Raises:
+    errors.UserError: one is of a function, or in a scope, that the command's
+      function has no reference to.
+  """
+  reached = {('', _selected(function))}
+  waiting = list(reached)
+  bound = [b for b in text.final.values() if not b.is_macro]
+  while waiting:
+    scope, configurable = waiting.pop()
+    for binding in bound:
+      if _reads(scope, configurable, binding):
+        for reference in _references(fill(binding.value, text.macros)):
+          inner, _, selector = reference.name.rpartition('/')
+          found = (inner or scope, _selected(selector))
+          if found not in reached:
+            reached.add(found)
+            waiting.append(found)
+  for binding in bound:
+    if binding.origin.startswith('--gin.') and not any(
+      _reads(scope, configurable, binding) for scope, configurable in reached
+    ):
+      name = binding.name.rpartition('/')[2]
+      configurable = _selected(name.rpartition('.')[0])
+      known = [
+        f'{scope}/{name}' for scope, one in reached if one == configurable
+      ]
+      raise errors.UserError(
+        f'{binding.origin}: this command does not read {binding.name}.'
+        f'{nearest(binding.name, known)}'
+      )
+
+
+def _selected(selector: str) -> str:
+  """The full name of what a selector stands for."""
+  return str(gin_config._REGISTRY.get_match(selector).selector)
+
+
+def _reads(scope: str, configurable: str, binding: Binding) -> bool:
+  """Whether what is called in a scope takes a binding's value.
+
+  'a/b' takes what is bound for 'a/b', for 'a' and for no scope.
+  """
+  bound_for, _, name = binding.name.rpartition('/')
+  inside = not bound_for or f'{scope}/'.startswith(f'{bound_for}/')
+  return inside and _selected(name.rpartition('.')[0]) == configurable
+
+
+def _references(value: Any) -> Iterator[Reference]:
+  if isinstance(value, Reference):
+    yield value
+  elif isinstance(value, dict):
+    for item in value.values():
+      yield from _references(item)
+  elif isinstance(value, list | tuple):
+    for item in value:
+      yield from _references(item)
 
 
 def check_types(text: Text) -> None:
@@ -416,11 +593,7 @@ def fill(value: Any, macros: Mapping[str, Binding]) -> Any:
 
 
 def _has_reference(value: Any) -> bool:
-  if isinstance(value, dict):
-    return any(_has_reference(v) for v in value.values())
-  if isinstance(value, list | tuple):
-    return any(_has_reference(v) for v in value)
-  return isinstance(value, Reference)
+  return any(True for _ in _references(value))
 
 
 def resolved(text: Text) -> dict[str, dict[str, str]]:
@@ -453,10 +626,49 @@ def macro_help(
   return rows + included
 
 
+def recorded(path: pathlib.Path) -> Text:
+  """A config.gin as text, each value with the origin that it had."""
+  text = read([str(path)], [], path.parent)
+  lines = path.read_text().splitlines()
+  bindings = []
+  for binding in text.bindings:
+    line = lines[int(binding.origin.rpartition(':')[2]) - 1]
+    origin = line.rpartition('  # ')[2]
+    bindings.append(dataclasses.replace(binding, origin=origin))
+  return dataclasses.replace(text, bindings=tuple(bindings))
+
+
+def reached(text: Text, name: str) -> list[str]:
+  """The parameters that take a macro, directly or through other macros.
+
+  >>> reached(text, 'TRAIN_STEPS')
+  ['stage1/optimizer.cosine.steps', 'stage1/update.Stage.steps']
+  """
+  found, waiting = {name}, [name]
+  while waiting:
+    macro = waiting.pop()
+    for binding in text.final.values():
+      if binding.name not in found and macro in uses(binding.value):
+        found.add(binding.name)
+        if binding.is_macro:
+          waiting.append(binding.name)
+  return sorted(one for one in found if not MACRO.fullmatch(one))
+
+
+def config_hash(text: Text) -> str:
+  """Sixteen hex digits that change when a parameter's value does.
+
+  Macros that no parameter takes, and where values come from, have no part in
+  it. They are the first line of every config.gin.
+  """
+  values = {name: row['value'] for name, row in resolved(text).items()}
+  return artefacts.fingerprint(values)
+
+
 def as_gin(text: Text) -> str:
-  """The whole resolved configuration as one gin file that repeats the run."""
-  lines = [DYNAMIC, *(line for line in text.imports if line != DYNAMIC), '']
+  """The whole configuration as one gin file that repeats the run."""
+  lines = [f'# {config_hash(text)}', DYNAMIC]
+  lines += [*(line for line in text.imports if line != DYNAMIC), '']
   for name, binding in sorted(text.final.items()):
-    value = interpolate(binding.value, text.macros)
-    lines.append(f'{name} = {value!r}  # {binding.origin}')
+    lines.append(f'{name} = {binding.value!r}  # {binding.origin}')
   return '\n'.join(lines) + '\n'

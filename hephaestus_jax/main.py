@@ -12,7 +12,6 @@ import errno
 import importlib
 import json
 import os
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +20,11 @@ import gin
 
 from hephaestus_jax import artefacts, configuration, errors, quiet
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = configuration.ROOT
 DRY_RUN = 'dry_run'
+DIFF = 'diff'
+# Commands that start others, and hand their overrides on to them.
+OF_COMMANDS = ('run', 'ablate', 'sweep')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +97,16 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/evaluate.gin',
     'checkpoint -> benchmark results',
   ),
+  'ablate': Command(
+    'hephaestus_jax.experiments.ablate.ablate',
+    'gin/stages/ablate.gin',
+    'run files that differ in one thing x seeds -> a table with the spread',
+  ),
+  'sweep': Command(
+    'hephaestus_jax.experiments.sweep.sweep',
+    'gin/stages/sweep.gin',
+    'a grid of sizes, shares of agent data, tokens and seeds -> a table',
+  ),
   'report': Command(
     'hephaestus_jax.report.page.report',
     'gin/stages/report.gin',
@@ -132,7 +144,15 @@ def _parser() -> argparse.ArgumentParser:
       epilog=_macro_table(command),
       formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.add_argument('run_file', metavar='RUN.gin', nargs='?', help='a run')
+    if name == 'ablate':
+      sub.add_argument(
+        'run_files',
+        metavar='RUN.gin',
+        nargs='*',
+        help='runs; the first is what the others are compared with',
+      )
+    else:
+      sub.add_argument('run_file', metavar='RUN.gin', nargs='?', help='a run')
     sub.add_argument(
       '--gin_file',
       action='append',
@@ -155,7 +175,23 @@ def _parser() -> argparse.ArgumentParser:
       _add_catalogue_options(sub)
     if name == 'plan':
       _add_plan_options(sub)
+    if name in ('ablate', 'sweep'):
+      sub.add_argument(
+        '--seeds', metavar='0,1,2', help='short for --gin.RUN_SEEDS=[0,1,2]'
+      )
+  _add_diff(commands)
   return parser
+
+
+def _add_diff(commands: Any) -> None:
+  """`hephaestus diff`: of two runs, and so of no configuration."""
+  text = 'two run files, or folders that runs wrote -> what differs, and why'
+  diff = commands.add_parser(DIFF, help=text, description=text)
+  diff.add_argument('run_a', metavar='RUN_A', help='RUN.gin, or its folder')
+  diff.add_argument('run_b', metavar='RUN_B', help='another')
+  diff.add_argument(
+    '--json', action='store_true', help='print the result as JSON'
+  )
 
 
 def _add_plan_options(plan: argparse.ArgumentParser) -> None:
@@ -247,10 +283,8 @@ def _configure(
     for macro, _, _ in configuration.macro_help(ROOT / command.stage, ROOT)
   }
   stage = COMMANDS[name].stage
-  text = configuration.read([stage, *files], overrides, ROOT)
-  text = configuration.check_overrides(text, elsewhere, shared)
-  configuration.check_macros(text)
-  configuration.load(text)
+  text = configuration.prepare([stage, *files], overrides, elsewhere, shared)
+  configuration.load(text, COMMANDS[name].function)
   return text
 
 
@@ -274,7 +308,10 @@ def execute(arguments: Sequence[str]) -> Any:
   # A person reads tables on stdout; a machine reads one JSON value there.
   there = sys.stderr if options.json else sys.stdout
   with contextlib.redirect_stdout(there):
-    result = _from_catalogue(options, overrides)
+    if options.command == DIFF:
+      result = _diff(options, overrides)
+    else:
+      result = _from_catalogue(options, overrides)
     if result is None:
       result = _execute(options, overrides)
   if options.json:
@@ -282,26 +319,69 @@ def execute(arguments: Sequence[str]) -> Any:
   return result
 
 
+def _diff(
+  options: argparse.Namespace, overrides: Sequence[str]
+) -> dict[str, Any]:
+  """The differences of two runs."""
+  if overrides:
+    raise errors.UserError(
+      f'--gin.{overrides[0]}: diff compares runs as they are, and takes no '
+      'overrides.'
+    )
+  comparison = importlib.import_module('hephaestus_jax.experiments.comparison')
+  stage_files = [command.stage for command in COMMANDS.values()]
+  return comparison.diff(options.run_a, options.run_b, stage_files=stage_files)
+
+
+def _seeds(text: str) -> str:
+  """'0,1,2' as an override."""
+  numbers = text.split(',')
+  if not all(number.strip().isdecimal() for number in numbers):
+    raise errors.UserError(
+      f'--seeds {text}: write numbers with commas between them, 0,1,2.'
+    )
+  return f'RUN_SEEDS=[{", ".join(str(int(number)) for number in numbers)}]'
+
+
 def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
   """Runs the function that a run file configures."""
-  files = [f for f in (options.run_file, *options.gin_file) if f]
+  several = options.command in OF_COMMANDS
+  run_files = (
+    options.run_files if options.command == 'ablate' else [options.run_file]
+  )
+  # Of several files the first is the one that this command is configured by.
+  files = [f for f in (*run_files[:1], *options.gin_file) if f]
   if not (files or overrides):
     raise errors.UserError(
       f'hephaestus {options.command} needs a run file, such as '
       'gin/runs/demo.gin.'
     )
+  if options.command in ('ablate', 'sweep') and options.gin_file:
+    raise errors.UserError(
+      f'--gin_file {options.gin_file[0]}: each run has files of its own. '
+      'Include it in the run file.'
+    )
+  own = list(overrides)  # of this command, and not of those that it starts
+  if options.command in ('ablate', 'sweep') and options.seeds is not None:
+    own.append(_seeds(options.seeds))
   module, _, function = COMMANDS[options.command].function.rpartition('.')
   with quiet.start_up():
     text = _configure(
-      options.command, files, overrides, options.shared_overrides
+      options.command, files, own, several or options.shared_overrides
     )
     loaded = importlib.import_module(module)
   configured = gin.get_configurable(getattr(loaded, function))
   keywords: dict[str, Any] = {}
-  if options.command == 'run':
+  if several:
     keywords['overrides'] = [f'--gin.{override}' for override in overrides]
-  if options.command in ('run', 'train'):
+  if several or options.command == 'train':
     keywords[DRY_RUN] = options.dry_run
+  if options.command == 'ablate':
+    keywords['run_files'] = options.run_files
+  if options.command == 'sweep':
+    keywords['run_file'] = options.run_file
+  if options.command in ('ablate', 'sweep'):
+    keywords['stage_files'] = {n: c.stage for n, c in COMMANDS.items()}
   if options.command == 'plan':
     keywords['topology_name'] = options.topology_name
     keywords['suggest'] = options.suggest

@@ -5,6 +5,7 @@ next. Every command reuses what it finds finished, so a road that was cut off
 anywhere is walked again from its start at the price of the imports.
 """
 
+import contextlib
 import ctypes
 import functools
 import json
@@ -60,7 +61,7 @@ def run(
   for position, line in enumerate(road, start=1):
     print(f'\n[{position}/{len(road)}] hephaestus {line}', flush=True)
     start = time.monotonic()
-    result = _step(line, overrides, dry_run)
+    result = step(line, overrides, dry_run=dry_run)
     seconds = time.monotonic() - start
     reused = bool(result.get('reused', False))
     if dry_run:
@@ -90,38 +91,62 @@ def step_name(line: str) -> str:
   return ' '.join([words[0], *(pathlib.Path(w).stem for w in words[1:2])])
 
 
-def _step(line: str, overrides: Sequence[str], dry_run: bool) -> dict[str, Any]:
-  """Runs one command; its tables and bars go to this terminal."""
+def step(
+  line: str,
+  overrides: Sequence[str],
+  *,
+  dry_run: bool = False,
+  log: pathlib.Path | None = None,
+) -> dict[str, Any]:
+  """Runs one command in a process of its own.
+
+  Args:
+    line: the command line without the program's name.
+    overrides: as in `run`.
+    dry_run: as in `run`.
+    log: a file that its tables and bars are added to; None: this terminal.
+
+  Returns:
+    What the command returned.
+
+  Raises:
+    errors.UserError, SystemExit: as in `run`.
+  """
   command = [
     *(sys.executable, '-m', 'hephaestus_jax', *shlex.split(line)),
     *('--json', '--shared_overrides', *overrides),
     *(['--dry_run'] if dry_run else []),
   ]
-  # With --json a command's tables go to its standard error: ours, here.
-  with subprocess.Popen(
-    command,
-    stdout=subprocess.PIPE,
-    text=True,
-    preexec_fn=functools.partial(_die_with, os.getpid()),
-  ) as step:
+  # With --json a command's tables go to its standard error: ours, or the log.
+  with contextlib.ExitStack() as stack:
+    there = None if log is None else stack.enter_context(log.open('ab'))
+    process = stack.enter_context(
+      subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=there,
+        text=True,
+        preexec_fn=functools.partial(_die_with, os.getpid()),
+      )
+    )
     # Else this process would end, and the kernel its step with it, unsaved.
-    before = signal.signal(signal.SIGTERM, lambda *_: step.terminate())
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
-      printed, _ = step.communicate()
+      printed, _ = process.communicate()
     finally:
       signal.signal(signal.SIGTERM, before)
-  if step.returncode in (STOPPED, -signal.SIGTERM):
+  if process.returncode in (STOPPED, -signal.SIGTERM):
     print(
       f'stopped by SIGTERM in `hephaestus {line}`: the same command goes on '
       'from there',
       file=sys.stderr,
     )
     raise SystemExit(STOPPED)
-  if step.returncode:
+  if process.returncode:
     raise errors.UserError(
-      f'the step `hephaestus {line}` ended with exit code {step.returncode}; '
-      'its own message is above. Mend that, and run the same command again: '
-      'finished steps are reused.'
+      f'the step `hephaestus {line}` ended with exit code '
+      f'{process.returncode}; its own message is above. Mend that, and run '
+      'the same command again: finished steps are reused.'
     )
   result = json.loads(printed)
   return result if isinstance(result, dict) else {}  # a plan is a list

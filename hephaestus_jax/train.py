@@ -37,8 +37,6 @@ from hephaestus_jax.observability import goodput, metrics, profiler, skipped
 from hephaestus_jax.pod import hosts, preemption, watchdog
 
 OPTIMIZER = 'optimizer'
-# In a stage's folder: from when on a resumed run had other rates.
-CHANGES = 'changes.jsonl'
 # The exit code of a process that SIGTERM ended: 128 + 15.
 STOPPED = 143
 # What changes how the network is computed, and not what it computes: a run may
@@ -89,6 +87,7 @@ def train(
   profile_at: int | None = None,
   profile_steps: int = 5,
   wandb: str | None = None,
+  allow_changes: bool = False,
   dry_run: bool = False,
 ) -> dict[str, Any]:
   """Trains a model, stage after stage (paper, section 3).
@@ -131,6 +130,10 @@ def train(
       None: no trace.
     profile_steps: how many steps a trace has.
     wandb: a Weights & Biases project that gets the metrics too; None: none.
+    allow_changes: lets a stage that was interrupted go on with other inputs,
+      such as a learning rate or rates of the mixture, and writes down which
+      (`artefacts.amend`); else it is refused. A stage that is finished stays
+      what it is.
     dry_run: only check: build the shapes, and read a batch of each mixture
       that is in the cache already.
 
@@ -183,6 +186,8 @@ def train(
       }
       if jax.process_count() > 1:
         hosts.agree(_identity_of_process(inputs))
+      if allow_changes:
+        _amend(folder, stage, inputs)
       if not _finished(folder, stage, inputs, later[:1]):
         reused = False
         layout = partitioning.reshaped(mesh, stage.axes)
@@ -377,6 +382,29 @@ def _data_identity(
   }
 
 
+def _amend(
+  folder: pathlib.Path, stage: update.Stage, inputs: Mapping[str, Any]
+) -> None:
+  """Holds an interrupted stage to these inputs from its newest checkpoint on.
+
+  Raises:
+    errors.UserError: it is beyond the steps that it shall have.
+  """
+  steps = checkpoints.steps(folder / checkpoints.FOLDER)
+  if not folder.exists() or steps[-1:] == [stage.steps]:
+    return
+  if steps and steps[-1] > stage.steps:
+    raise errors.UserError(
+      f'{folder} has step {steps[-1]}, and update.Stage.steps of '
+      f'{stage.name!r} is {stage.steps}. Give it as many steps or more.'
+    )
+  hosts.agree({})  # or one would look for steps in what another changes
+  if hosts.is_first():
+    _take_other_rates(folder, stage, inputs)
+    artefacts.amend(folder, inputs, step=steps[-1] if steps else 0)
+  hosts.agree({})
+
+
 def _finished(
   folder: pathlib.Path,
   stage: update.Stage,
@@ -442,7 +470,7 @@ def _take_other_rates(
       f'done stay: bind update.Stage.rates = {{{done}: ...}} for those to come.'
     )
   change = {'resumed_step': done, 'from_row': row, 'was': before, 'now': after}
-  with (folder / CHANGES).open('a') as file:
+  with (folder / artefacts.CHANGES).open('a') as file:
     file.write(json.dumps(change) + '\n')
   artefacts.write_json(folder / artefacts.INPUTS, wanted)
 

@@ -18,6 +18,11 @@ class Part:
   names: Sequence[str] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Other:
+  size: int
+
+
 def build(
   *, steps: int, rate: float = 1.0, folder: str = '', part: Part | None = None
 ):
@@ -45,7 +50,7 @@ lib.Part.names = ['x']
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
   library = types.ModuleType('fake_library')
-  for thing in (Part, build):
+  for thing in (Part, Other, build):
     setattr(library, thing.__name__, thing)
   monkeypatch.setitem(sys.modules, 'fake_library', library)
   (tmp_path / 'gin').mkdir()
@@ -140,6 +145,69 @@ def test_the_resolved_configuration_repeats_the_run(stage, tmp_path):
   again = tmp_path / 'gin' / 'again.gin'
   again.write_text(configuration.as_gin(text))
   assert call(again)[0] == result
+
+
+def test_a_recorded_configuration_keeps_its_hash_and_its_origins(
+  stage, tmp_path
+):
+  _, text = call(stage, 'STEPS=7', 'RUN_DIR=runs/b')
+  written = configuration.as_gin(text)
+  (tmp_path / 'config.gin').write_text(written)
+  again = configuration.recorded(tmp_path / 'config.gin')
+  assert configuration.resolved(again) == configuration.resolved(text)
+  assert written.startswith(f'# {configuration.config_hash(again)}\n')
+  _, other = call(stage, 'STEPS=8', 'RUN_DIR=runs/b')
+  assert configuration.config_hash(other) != configuration.config_hash(text)
+
+
+def test_an_include_takes_its_path_from_an_override_or_from_above(stage):
+  folder = stage.parent
+  (folder / 'one.gin').write_text('STEPS = 1\n')
+  (folder / 'two.gin').write_text('STEPS = 2\n')
+  run = folder / 'run.gin'
+  run.write_text("BASE = 'gin/one.gin'\ninclude '{BASE}'\n")
+
+  def steps(*overrides):
+    root = stage.parents[1]
+    text = configuration.read([str(stage), str(run)], overrides, root)
+    configuration.check_files(text, {})
+    text = configuration.check_overrides(text, {}, False)
+    return text.macros['STEPS'].value
+
+  assert steps() == 1
+  assert steps('BASE=gin/two.gin') == 2
+
+
+def test_a_macro_of_a_file_that_no_command_knows_is_refused(stage):
+  with stage.open('a') as file:
+    file.write('RATTE = 3\n')
+  text = configuration.read([str(stage)], ['STEPS=1'], stage.parents[1])
+  with pytest.raises(errors.UserError, match='reads. Did you mean RATE'):
+    configuration.check_files(text, {})
+  configuration.check_files(text, {'RATTE': 'corpus'})
+
+
+@pytest.mark.parametrize(
+  ('override', 'said'),
+  [
+    ('prat/lib.Part.size=4', 'prat/lib.Part.size. Did you mean part/lib.Part.'),
+    ('lib.Other.size=4', 'lib.Other.size.$'),
+  ],
+)
+def test_an_override_of_what_the_command_is_not_given_is_refused(
+  stage, override, said
+):
+  text = stage.read_text().replace('@lib.Part()', '@part/lib.Part()')
+  stage.write_text(text + 'lib.Other.size = 3\n')
+  root = stage.parents[1]
+  text = configuration.read([str(stage)], ['STEPS=1', override], root)
+  with pytest.raises(errors.UserError, match=f'does not read {said}'):
+    configuration.load(text, 'lib.build')
+  text = configuration.read(
+    [str(stage)], ['STEPS=1', 'lib.Part.size=4', 'part/lib.Part.size=5'], root
+  )
+  configuration.load(text, 'lib.build')
+  assert gin.get_configurable(build)()['part'].size == 5
 
 
 def test_every_value_has_an_origin(stage):

@@ -56,6 +56,7 @@ FLOORS = (
   ),
   ('evaluation', 'report', 'planning.plan', 'corpus.steps'),
   ('run', 'corpus.build'),
+  ('experiments',),
   ('main',),
   ('__main__',),
 )

@@ -366,7 +366,11 @@ def test_a_config_that_cannot_be_is_refused(change, message):
 
 # Counted by hand or published; a tied output counts once.
 SIZES = {
+  '600k': 616_768,
+  '1m': 1_088_928,
   'tiny': 1_787_008,
+  '3m': 3_184_320,
+  '5m': 4_917_504,
   '45m': 45_295_104,
   '85m': 84_393_600,
   '170m': 169_766_016,

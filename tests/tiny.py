@@ -58,6 +58,7 @@ def write_cache(
   rates: Mapping[str, float],
   mixture: str = 'mixture_v1',
   tokenizer: str = 'aaaa',
+  kinds: Mapping[str, str] | None = None,
 ) -> None:
   """A mixture as `hephaestus cache` leaves it, 40 rows per task."""
   for seed, task in enumerate(rates):
@@ -80,6 +81,8 @@ def write_cache(
       'vocab_size': VOCABULARY,
       'tokens_by_role': dict.fromkeys(TURNS, 1),
       'files': [file],
+      'tokens': 40 * LENGTH,
+      'tokens_by_kind': {(kinds or {}).get(task, 'unknown'): 40 * LENGTH},
     }
     (here / 'cache.json').write_text(json.dumps(info))
     artefacts.write_json(here / artefacts.INPUTS, {'task': task})

@@ -15,6 +15,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from hephaestus_jax import (
+  artefacts,
   checkpoints,
   data,
   errors,
@@ -335,6 +336,33 @@ def test_another_configuration_is_refused_by_name(straight, changed, named):
     tiny.run(straight.parents[1], **changed)
 
 
+def test_a_change_that_is_allowed_counts_from_the_checkpoint_on(
+  folder, straight, compiled
+):
+  def interrupt():
+    raise KeyboardInterrupt
+
+  keywords = {'evaluate_every': 1, 'compilation_cache': compiled}
+  with pytest.raises(KeyboardInterrupt):
+    tiny.run(folder, evaluators=(Spy(4, interrupt),), **keywords)
+  changed = {'stages': (tiny.stage(peak=0.5),), **keywords}
+  with pytest.raises(errors.UserError, match='peak was 0.01, now 0.5'):
+    tiny.run(folder, **changed)
+  tiny.run(folder, **changed, allow_changes=True)
+  stage_folder = folder / 'run' / 'stage1'
+  found, undisturbed = losses_of(stage_folder), losses_of(straight)
+  assert found[:2] == undisturbed[:2]
+  assert found[3:] != undisturbed[3:]
+  (line,) = (stage_folder / artefacts.CHANGES).read_text().splitlines()
+  said = json.loads(line)
+  assert said['step'] == 2
+  ((where, was, now),) = said['differences']
+  assert (where.rpartition('.')[2], was, now) == ('peak', 0.01, 0.5)
+  # What is finished is what it was.
+  with pytest.raises(errors.UserError, match='peak was 0.5, now 0.01'):
+    tiny.run(folder, **keywords, allow_changes=True)
+
+
 def test_how_it_is_computed_may_change(straight):
   cut = (tiny.stage(microbatches=2, loss_chunks=2),)
   assert tiny.run(straight.parents[1], stages=cut)['reused']
@@ -362,7 +390,9 @@ def test_rates_may_change_for_the_steps_to_come(cut_off, compiled):
   for _ in range(2):  # and the second finds everything done
     tiny.run(cut_off, stages=later, compilation_cache=compiled)
   (change,) = (
-    (cut_off / 'run' / 'stage1' / train.CHANGES).read_text().split('\n', 1)[:1]
+    (cut_off / 'run' / 'stage1' / artefacts.CHANGES)
+    .read_text()
+    .split('\n', 1)[:1]
   )
   change = json.loads(change)
   assert (change['resumed_step'], change['from_row']) == (2, 24)
@@ -376,7 +406,7 @@ def test_rates_of_steps_that_are_done_stay(cut_off):
   earlier = (tiny.stage(rates={1: {'a': 1.0}}),)
   with pytest.raises(errors.UserError, match='first 2 steps.* from step 1 on'):
     tiny.run(cut_off, stages=earlier)
-  assert not (cut_off / 'run' / 'stage1' / train.CHANGES).exists()
+  assert not (cut_off / 'run' / 'stage1' / artefacts.CHANGES).exists()
 
 
 def test_caps_that_end_a_stage_early_are_refused(folder):

@@ -8,7 +8,7 @@ import math
 
 import matplotlib.figure
 
-from hephaestus_jax.report import plots, results, rings, sources
+from hephaestus_jax.report import ablations, plots, results, rings, sources
 
 NATS = 'nats per token'
 TIME_COLOUR = '#3d5a80'
@@ -36,6 +36,10 @@ def draw(found: results.Results, benchmark: str) -> dict[str, plots.Drawing]:
     'loss_by_source': (
       'Training loss against tokens trained on, a panel per source',
       functools.partial(loss_by, found, 'source'),
+    ),
+    ablations.FIGURE: (
+      'Benchmark loss of runs that differ in one thing, a dot per seed',
+      functools.partial(ablations.figure, found),
     ),
     'kinds_and_sources': (
       'The corpus by kind and source, two rings',

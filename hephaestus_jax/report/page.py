@@ -13,6 +13,7 @@ from typing import Any
 
 from hephaestus_jax import artefacts, errors
 from hephaestus_jax.report import (
+  ablations,
   corpus_sections,
   figures,
   markup,
@@ -194,6 +195,7 @@ def html_page(
   sections = {
     'Benchmark loss': _benchmark(found, benchmark, drawings),
     'Function calls': _function_calls(found, drawings),
+    'Ablations': ablations.section(found, drawings),
     'Training': _training(found, drawings),
     'Corpus': corpus_sections.corpus(found, drawings),
     'Sources': corpus_sections.source_table(found),

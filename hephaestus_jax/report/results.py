@@ -83,6 +83,7 @@ class Results:
   decontamination: dict[str, Any] | None
   examples: dict[str, dict[str, Any]] | None
   embedding_map: dict[str, Any] | None
+  ablations: dict[str, Any] | None
   caches: tuple[dict[str, Any], ...]
   road: list[dict[str, Any]] | None
   configs: dict[str, str]
@@ -114,6 +115,7 @@ def read(run_dir: str, runs: Sequence[str], stages: Sequence[str]) -> Results:
     decontamination=_json(corpus / 'decontamination.json'),
     examples=_json(corpus / 'examples.json'),
     embedding_map=_json(root / 'retrieve' / 'embedding_map.json'),
+    ablations=_json(root / 'ablations' / 'summary.json'),
     caches=tuple(
       _json(path) for path in sorted(root.glob('cache/tasks/*/*/cache.json'))
     ),

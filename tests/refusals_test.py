@@ -1,0 +1,165 @@
+"""Runs that are wrong, each refused in one message that says how to mend it.
+
+The runs train on rows that tiny.py writes; each case changes one thing. What a
+refusal costs is CPU time of this process, which has imported what it needs.
+"""
+
+import json
+import pathlib
+import sys
+import time
+
+import gin
+import pytest
+
+from hephaestus_jax import main
+
+sys.path.append(str(pathlib.Path(__file__).parent))
+import tiny  # noqa: E402
+
+DEMO = 'gin/runs/demo.gin'
+SECONDS = 5
+
+
+@pytest.fixture(autouse=True)
+def forget():
+  yield
+  gin.clear_config()
+
+
+def refusal(monkeypatch, capsys, *arguments: str) -> str:
+  """What a person is told, and that it is all they are told."""
+  monkeypatch.setattr(sys, 'argv', ['hephaestus', *map(str, arguments)])
+  start = time.process_time()
+  with pytest.raises(SystemExit) as end:
+    main.main()
+  assert time.process_time() - start < SECONDS
+  assert end.value.code == 2
+  said = capsys.readouterr().err.strip()
+  assert said.startswith('hephaestus: ')
+  assert len(said.splitlines()) == 1, said
+  return said
+
+
+def holds(said: str, *parts: str) -> None:
+  assert [part for part in parts if part not in said] == [], said
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'parts'),
+  [
+    # A value of the wrong type: a macro's, a parameter's, inside a list, text
+    # where a list belongs, a function where a number does.
+    (['train', 'TRAIN_STEPS=abc'], ['TRAIN_STEPS=abc', 'which takes int']),
+    (
+      ['train', 'train.train.keep=2.5'],
+      ['2.5', 'train.train.keep', 'which takes int'],
+    ),
+    (['report', 'REPORT_RUNS=[1]'], ['REPORT_RUNS=[1]', 'Sequence[str]']),
+    (['report', 'REPORT_RUNS=forge'], ["'forge'", 'Sequence[str]']),
+    (['train', 'STAGES=[3]'], ['[3]', 'update.Stage']),
+    # A name that is not one: macro, macro in a value, parameter, function,
+    # module, file.
+    (['train', 'TRAIN_STEPZ=3'], ['Did you mean TRAIN_STEPS']),
+    (['train', 'SEED=%SEEDD'], ['SEEDD', 'Did you mean SEED?']),
+    (['train', 'train.train.sed=3'], ["'sed'", 'Did you mean seed?']),
+    (['train', 'MODEL=@model.Confg()'], ["'Confg'", 'Did you mean Config?']),
+    (['train', 'trian.train.seed=1'], ["'trian'", 'Did you mean train?']),
+    (
+      ['ablate', 'BASE=gin/runs/dmo.gin'],
+      ["'gin/runs/dmo.gin'", 'Did you mean gin/runs/demo.gin'],
+    ),
+    # What nothing reads: here, or anywhere.
+    (['train', 'LICENCES=MIT'], ['`hephaestus corpus` does']),
+    (['train', 'stage4/update.Stage.steps=3'], ['does not read', 'stage3/']),
+    # Values that do not fit together.
+    (['train', 'MICROBATCHES=3'], ['batch_size = 4', 'microbatches = 3']),
+    (['train', 'LOG_EVERY=0'], ['log_every = 0 is below 1']),
+    (['train', 'model.Config.num_kv_heads=3'], ['no multiple of']),
+    (
+      ['train', "stage3/update.Stage.role_weights={'calls': 1.0}"],
+      ["'calls'", 'the roles are'],
+    ),
+    (['ablate', 'RUN_SEEDS=[1, 1]'], ['no seed twice']),
+    (['sweep', 'AGENT_SHARES=[]'], ['each needs one at least']),
+  ],
+)
+def test_a_wrong_value(arguments, parts, monkeypatch, capsys):
+  command, override = arguments
+  run = 'gin/ablations/all.gin' if command == 'ablate' else DEMO
+  said = refusal(monkeypatch, capsys, command, run, f'--gin.{override}')
+  holds(said, *parts)
+
+
+@pytest.mark.parametrize(
+  ('line', 'parts'),
+  [
+    ('TRAIN_STEPZ = 3', ['wrong.gin:2', 'nothing reads', 'TRAIN_STEPS']),
+    ("include 'gin/models/tinny.gin'", ["'gin/models/tinny.gin'", 'tiny.gin']),
+    ("include '{BSE}'", ['wrong.gin:2', 'nothing above it sets BSE']),
+    ('from hephaestus_jax import modle', ['wrong.gin:2', 'mean model']),
+    ('TRAIN_STEPS = = 3', ['wrong.gin:2', 'is no gin']),
+    ('RUN_DIR = %gin.REQUIRED', ['RUN_DIR must be set', 'wrong.gin:2']),
+  ],
+)
+def test_a_wrong_file(line, parts, tmp_path, monkeypatch, capsys):
+  path = tmp_path / 'wrong.gin'
+  path.write_text(f"include '{DEMO}'\n{line}\n")
+  holds(refusal(monkeypatch, capsys, 'train', path), *parts)
+
+
+@pytest.fixture
+def cached(tmp_path):
+  """A run file, and the cache that it reads."""
+  tiny.write_cache(tmp_path / 'cache', {'a': 0.7, 'b': 0.3})
+  return tiny.run_file(tmp_path, TRAIN_STEPS=3)
+
+
+def test_a_mixture_that_was_not_cached(cached, monkeypatch, capsys):
+  override = '--gin.STAGE1_MIXTURE=mixture_v2'
+  said = refusal(monkeypatch, capsys, 'train', cached, override)
+  holds(said, "'mixture_v2'", 'did you mean mixture_v1', 'hephaestus cache')
+
+
+def test_a_cache_that_was_cut_off(cached, monkeypatch, capsys):
+  (rows,) = cached.parent.glob('cache/tasks/b/train/rows-*')
+  rows.write_bytes(rows.read_bytes()[:-100])
+  said = refusal(monkeypatch, capsys, 'train', cached)
+  holds(said, str(rows), 'were written', 'run `hephaestus cache` again')
+
+
+def test_a_cache_of_an_earlier_format(cached, monkeypatch, capsys):
+  info = cached.parent / 'cache/tasks/a/train/cache.json'
+  old = json.loads(info.read_text()) | {'role_names': ['text']}
+  info.write_text(json.dumps(old))
+  said = refusal(monkeypatch, capsys, 'train', cached)
+  holds(said, "roles ['text']", 'Delete', 'run `hephaestus cache` again')
+
+
+def test_rows_of_another_tokenizer(cached, monkeypatch, capsys):
+  tiny.write_cache(cached.parent / 'cache', {'c': 1.0}, 'mixture_v3', 'bbbb')
+  said = refusal(
+    *(monkeypatch, capsys, 'train', cached),
+    '--gin.STAGES=[@stage1/update.Stage(), @stage2/update.Stage()]',
+    *('--gin.STAGE2_MIXTURE=mixture_v3', '--gin.STAGE2_WARMUP=1'),
+  )
+  holds(said, 'tokenizer bbbb', 'aaaa', 'Cache both with one tokenizer')
+
+
+def test_a_model_with_fewer_tokens_than_the_tokenizer(
+  cached, monkeypatch, capsys
+):
+  override = '--gin.model.Config.vocab_size=16'
+  said = refusal(monkeypatch, capsys, 'train', cached, override)
+  holds(said, 'vocabulary of 32', 'vocab_size = 16', 'that of the tokenizer')
+
+
+def test_a_resume_with_other_values_tells_all_that_differ(
+  cached, monkeypatch, capsys
+):
+  stage = cached.parent / 'run' / 'stage1'
+  stage.mkdir(parents=True)
+  was = {'seed': 3, 'parameters': {'init_from': None}}
+  (stage / 'inputs.json').write_text(json.dumps(was))
+  said = refusal(monkeypatch, capsys, 'train', cached)
+  holds(said, 'other inputs', 'seed was 3, now 0', 'model was null', 'Delete')
