@@ -95,6 +95,11 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/evaluate.gin',
     'checkpoint -> benchmark results',
   ),
+  'fit': Command(
+    'hephaestus_jax.scaling.fit.fit',
+    'gin/stages/fit.gin',
+    'a table of runs -> scaling laws, the best mixture, fits.json',
+  ),
   'report': Command(
     'hephaestus_jax.report.page.report',
     'gin/stages/report.gin',

@@ -25,7 +25,7 @@ FLOORS = (
     *('artefacts', 'mixing', 'partitioning', 'planning.topology'),
     *('pod.roll_call', 'pod.watchdog'),
   ),
-  ('pod.hosts', 'manifest'),
+  ('pod.hosts', 'manifest', 'scaling'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
@@ -70,6 +70,7 @@ OWNERS = {
   'openTSNE': ('corpus.retrieve.embedding_map',),
   'orbax': ('checkpoints',),
   'safetensors': ('convert.safetensor_files',),
+  'scipy': ('scaling.fits',),
   'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
   'seqio': ('cache',),
   'tensorflow': ('cache', 'corpus.datasets', 'corpus.forge'),
