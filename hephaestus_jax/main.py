@@ -160,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
       _add_catalogue_options(sub)
     if name == 'plan':
       _add_plan_options(sub)
+    if name == 'report':
+      sub.add_argument(
+        '--paper',
+        action='store_true',
+        help="write paper.html, too: the paper's figures and tables, and ours",
+      )
   return parser
 
 
@@ -307,6 +313,8 @@ def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
     keywords['overrides'] = [f'--gin.{override}' for override in overrides]
   if options.command in ('run', 'train'):
     keywords[DRY_RUN] = options.dry_run
+  if options.command == 'report':
+    keywords['regenerate_paper'] = options.paper
   if options.command == 'plan':
     keywords['topology_name'] = options.topology_name
     keywords['suggest'] = options.suggest

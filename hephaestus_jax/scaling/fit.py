@@ -272,7 +272,9 @@ def _curves(
   curves = []
   for (where, group), of_size in zip(groups, drawn, strict=True):
     x_R = group.points.agent_R
-    x_G = np.linspace(x_R.min(), x_R.max(), CURVE_POINTS)
+    # Closer together at the least share, where a power may be steep.
+    t_G = np.linspace(0, 1, CURVE_POINTS) ** 2
+    x_G = x_R.min() + (x_R.max() - x_R.min()) * t_G
     n, d = where['parameters'] or 0, where['tokens'] or 0
     asked = optimum.path(group.points, x_G, n, d)
     for loss, one in of_size.items():
