@@ -10,13 +10,14 @@ on the log of the losses. Two questions:
 - three sizes: the law of sums (the share's part is exponential, as that law
   says), its alpha, and the losses of a size four times the largest.
 
-A line for each number: the truth, the mean of the estimates, its error in units
-of their spread, and how many of the studies' intervals held the truth.
+A line of JSON for each number: the truth, the mean of the estimates, its error
+in units of their spread, and how many of the studies' intervals held the truth.
 """
 
 import argparse
 import dataclasses
 import functools
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -160,8 +161,17 @@ def measure(study: Callable[[int], dict[str, Estimate]], studies: int) -> None:
     bias = float((value - true).mean())
     spread = float((value - true).std())
     print(
-      f'{name:<40} true {true.mean():8.4f}  mean {value.mean():8.4f}  bias '
-      f'{bias / spread:+.2f} spreads of {spread:.4f}  held {held} of {studies}',
+      json.dumps(
+        {
+          'number': name,
+          'true': round(float(true.mean()), 5),
+          'mean': round(float(value.mean()), 5),
+          'spread': round(spread, 5),
+          'bias_in_spreads': round(bias / spread, 3),
+          'held': held,
+          'studies': studies,
+        }
+      ),
       flush=True,
     )
 
