@@ -107,6 +107,11 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/sweep.gin',
     'a grid of sizes, shares of agent data, tokens and seeds -> a table',
   ),
+  'fit': Command(
+    'hephaestus_jax.scaling.fit.fit',
+    'gin/stages/fit.gin',
+    'a table of runs -> scaling laws, the best mixture, fits.json',
+  ),
   'report': Command(
     'hephaestus_jax.report.page.report',
     'gin/stages/report.gin',
@@ -178,6 +183,12 @@ def _parser() -> argparse.ArgumentParser:
     if name in ('ablate', 'sweep'):
       sub.add_argument(
         '--seeds', metavar='0,1,2', help='short for --gin.RUN_SEEDS=[0,1,2]'
+      )
+    if name == 'report':
+      sub.add_argument(
+        '--paper',
+        action='store_true',
+        help="write paper.html, too: the paper's figures and tables, and ours",
       )
   _add_diff(commands)
   return parser
@@ -382,6 +393,8 @@ def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
     keywords['run_file'] = options.run_file
   if options.command in ('ablate', 'sweep'):
     keywords['stage_files'] = {n: c.stage for n, c in COMMANDS.items()}
+  if options.command == 'report':
+    keywords['regenerate_paper'] = options.paper
   if options.command == 'plan':
     keywords['topology_name'] = options.topology_name
     keywords['suggest'] = options.suggest

@@ -26,7 +26,7 @@ FLOORS = (
     *('pod.roll_call', 'pod.watchdog'),
     'chat_formats',
   ),
-  ('pod.hosts', 'manifest'),
+  ('pod.hosts', 'manifest', 'scaling'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
     *('attention', 'checkpoints', 'losses', 'optimizer'),
@@ -72,6 +72,7 @@ OWNERS = {
   'openTSNE': ('corpus.retrieve.embedding_map',),
   'orbax': ('checkpoints',),
   'safetensors': ('convert.safetensor_files',),
+  'scipy': ('scaling.fits',),
   'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
   'seqio': ('cache', 'evaluation.task_metrics'),
   'tensorflow': (

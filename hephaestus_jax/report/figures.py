@@ -8,7 +8,14 @@ import math
 
 import matplotlib.figure
 
-from hephaestus_jax.report import ablations, plots, results, rings, sources
+from hephaestus_jax.report import (
+  ablations,
+  plots,
+  results,
+  rings,
+  scaling,
+  sources,
+)
 
 NATS = 'nats per token'
 TIME_COLOUR = '#3d5a80'
@@ -40,6 +47,14 @@ def draw(found: results.Results, benchmark: str) -> dict[str, plots.Drawing]:
     ablations.FIGURE: (
       'Benchmark loss of runs that differ in one thing, a dot per seed',
       functools.partial(ablations.figure, found),
+    ),
+    'base_models': (
+      'Losses of the base models on every benchmark, a dot per run',
+      functools.partial(base_models, found),
+    ),
+    'mixture': (
+      'Benchmark losses against the share of agent data, a curve per size',
+      functools.partial(scaling.figure, found.fits),
     ),
     'kinds_and_sources': (
       'The corpus by kind and source, two rings',
@@ -156,6 +171,25 @@ def benchmark_loss(
   return plots.curves(
     lines, y_label=NATS, stages=_stage_starts(found), points=True
   )
+
+
+def base_models(found: results.Results) -> matplotlib.figure.Figure | None:
+  """Every benchmark's loss before the first stage and after pre-training.
+
+  A base model is what the last stage, on instructions, would start from.
+  """
+  items: dict[str, list[plots.Dot]] = {}
+  for order, run in enumerate(found.runs):
+    base = [*run.stages][:-1] or [*run.stages]
+    for name in results.benchmarks(run):
+      losses = results.benchmark_loss(run, name, 'token')
+      first = (losses[base[0]] or {}).get('before')
+      last = (losses[base[-1]] or {}).get('after')
+      if order == 0 and first is not None:
+        items.setdefault(name, []).append(plots.Dot('start', None, first))
+      if last is not None:
+        items.setdefault(name, []).append(plots.Dot(run.name, order, last))
+  return plots.dots(items, NATS) if items else None
 
 
 def loss_by(

@@ -8,7 +8,7 @@ PNGs and `summary.json` beside it are for those who want a part of it.
 import html
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hephaestus_jax import artefacts, errors
@@ -17,13 +17,16 @@ from hephaestus_jax.report import (
   corpus_sections,
   figures,
   markup,
+  paper,
   plots,
   results,
+  scaling,
   tables,
   versions,
 )
 
 INDEX = 'index.html'
+PAPER = 'paper.html'
 SUMMARY = 'summary.json'
 
 STYLE = """
@@ -77,9 +80,11 @@ tfoot td { border-bottom: 0; font-weight: 600; }
 .number { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .reason { white-space: nowrap; }
+.tight th, .tight td { padding-right: .55rem; }
 .long { display: inline-block; min-width: 15rem; }
 .good { color: #00694c; }
 .bad { color: #b42318; }
+.ours { color: var(--ours); }
 .not-run { color: var(--faint); background: var(--wash); border-radius: 6px;
   padding: .6rem 1rem; font-style: italic; }
 details { margin: .5rem 0; }
@@ -109,6 +114,9 @@ def report(
   runs: Sequence[str] = ('forge', 'control'),
   stages: Sequence[str] = ('stage1', 'stage2', 'stage3'),
   benchmark: str = 'function_calls',
+  fits_dir: str | None = None,
+  paper_runs: Mapping[str, str] | None = None,
+  regenerate_paper: bool = False,
   output_dir: str,
 ) -> dict[str, Any]:
   """Writes the report of a run: index.html, summary.json, a PNG per figure.
@@ -122,11 +130,15 @@ def report(
       are compared with it.
     stages: names of the stages' folders, in the order of training.
     benchmark: the evaluation in metrics.jsonl whose loss is the headline.
+    fits_dir: what `hephaestus fit` wrote; None: `fits` in run_dir.
+    paper_runs: models in the paper's tables -> the run in `runs` that stands in
+      for each; None: none does.
+    regenerate_paper: writes paper.html, too: the paper's figures and tables.
     output_dir: where the report goes; an older report there is replaced.
 
   Returns:
-    {'page': path, 'summary': path, 'not_run': ['control/stage3', ...],
-    'reused': False}.
+    {'page': path, 'summary': path, 'paper': path or None, 'not_run':
+    ['control/stage3', ...], 'reused': False}.
 
   Raises:
     errors.UserError: the run or its corpus doesn't exist, a file in it can't be
@@ -136,9 +148,15 @@ def report(
     raise errors.UserError(
       f'runs {list(runs)} and stages {list(stages)} must each name one or more.'
     )
+  stand_ins = dict(paper_runs or {})
+  unknown = sorted({*stand_ins.values()} - {*runs})
+  if unknown and regenerate_paper:
+    raise errors.UserError(
+      f'paper_runs names {unknown}, and runs = {list(runs)}. Add them there.'
+    )
   folder = pathlib.Path(output_dir)
   _refuse_to_replace(folder)
-  found = results.read(run_dir, runs, stages)
+  found = results.read(run_dir, runs, stages, fits_dir)
   drawings = figures.draw(found, benchmark)
   software = versions.versions()
   missing = results.not_run(found)
@@ -148,6 +166,8 @@ def report(
     'runs': list(runs),
     'stages': list(stages),
     'benchmark': benchmark,
+    'fits_dir': fits_dir,
+    'paper_runs': stand_ins,
   }
   with artefacts.written(folder, inputs) as partial:
     for name, drawing in drawings.items():
@@ -158,14 +178,20 @@ def report(
     )
     page = html_page(found, benchmark, drawings, software)
     (partial / INDEX).write_text(page)
+    if regenerate_paper:
+      page = paper_page(found, drawings, stand_ins)
+      (partial / PAPER).write_text(page)
     if folder.exists():
       shutil.rmtree(folder)
   print(f'wrote {folder / INDEX}')
+  if regenerate_paper:
+    print(f'wrote {folder / PAPER}')
   if missing:
     print(f'not run: {", ".join(missing)}')
   return {
     'page': str(folder / INDEX),
     'summary': str(folder / SUMMARY),
+    'paper': str(folder / PAPER) if regenerate_paper else None,
     'not_run': missing,
     'reused': False,
   }
@@ -197,6 +223,7 @@ def html_page(
     'Function calls': _function_calls(found, drawings),
     'Ablations': ablations.section(found, drawings),
     'Training': _training(found, drawings),
+    'Scaling': scaling.section(found.fits, drawings),
     'Corpus': corpus_sections.corpus(found, drawings),
     'Sources': corpus_sections.source_table(found),
     'Formats': corpus_sections.examples(found),
@@ -206,26 +233,42 @@ def html_page(
     'Time': _time(found, drawings),
     'How to run this again': _again(found, software),
   }
+  name = html.escape(found.run_dir.resolve().name)
+  return _page(f'Hephaestus: {name}', _summary(found, benchmark), sections)
+
+
+def paper_page(
+  found: results.Results,
+  drawings: dict[str, plots.Drawing],
+  stand_ins: Mapping[str, str],
+) -> str:
+  """The paper's figures and tables, ours beside them."""
+  name = html.escape(found.run_dir.resolve().name)
+  return _page(
+    f'Hephaestus: the paper, from {name}',
+    '',
+    paper.sections(found, drawings, stand_ins),
+  )
+
+
+def _page(title: str, lead: str, sections: Mapping[str, str]) -> str:
+  """A page of sections, with a link to each."""
   links = ''.join(
-    f'<a href="#{_anchor(title)}">{title}</a>\n' for title in sections
+    f'<a href="#{paper.anchor(title)}">{title}</a>\n' for title in sections
   )
   body = '\n'.join(
-    f'<section>\n<h2 id="{_anchor(title)}">{title}</h2>\n{content}\n</section>'
+    f'<section>\n<h2 id="{paper.anchor(title)}">{title}</h2>\n{content}\n'
+    '</section>'
     for title, content in sections.items()
   )
-  name = html.escape(found.run_dir.resolve().name)
   return (
     '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    f'<title>Hephaestus: {name}</title>\n<style>{STYLE}</style>\n</head>\n'
-    f'<body>\n<header>\n<h1>Hephaestus: {name}</h1>\n'
-    f'{_summary(found, benchmark)}\n<nav>{links}</nav>\n</header>\n'
+    f'<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n'
+    f'<body>\n<header>\n<h1>{title}</h1>\n'
+    f'{lead}\n<nav>{links}</nav>\n</header>\n'
     f'<main>\n{body}\n</main>\n</body>\n</html>\n'
   )
-
-
-def _anchor(title: str) -> str:
-  return title.lower().replace(' ', '-')
 
 
 def _summary(found: results.Results, benchmark: str) -> str:
@@ -310,6 +353,11 @@ def _benchmark(
       drawings,
       'benchmark_loss',
       'Measured at checkpoints; dotted lines mark where a stage starts.',
+    )
+    + markup.figure(
+      drawings,
+      'base_models',
+      'Base models: the loss before training, and before the last stage.',
     ),
     markup.or_not_run(tables.benchmark(found, benchmark), 'Table of losses')
     + (f'<p class="faint">Over {measured}.</p>' if measured else '')

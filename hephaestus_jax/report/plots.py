@@ -30,6 +30,8 @@ KIND_COLOURS = {
 # In the order in which the report was given its runs: ours is the first.
 RUN_COLOURS = ('#d55e00', '#3d5a80', '#009e73', '#cc79a7', '#e69f00')
 RUN_MARKERS = ('o', 's', '^', 'D', 'v')
+# Of model sizes, from the smallest: light to dark, told apart in grey as well.
+SIZE_COLOURS = ('#56b4e9', '#0072b2', '#3d3580', '#1f2328', '#8a9099')
 
 # Keys are Any: matplotlib types its parameters as one long Literal.
 STYLE: Mapping[Any, Any] = {
@@ -97,6 +99,15 @@ class Share:
   name: str
   n: int
   correct: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dot:
+  """A value on a row of dots; `order` is its run's place, None: no run's."""
+
+  name: str
+  order: int | None
+  value: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,6 +291,50 @@ def shares(
   axes.set_xlim(0, 128)
   axes.set_xticks(range(0, 101, 20))
   axes.set_xlabel('accuracy, % (line: 95 % interval)')
+  return figure
+
+
+def dots(
+  rows: Mapping[str, Sequence[Dot]], unit: str
+) -> matplotlib.figure.Figure:
+  """A row of named dots for each name, from the top; lower is to the left."""
+  lines = sum(len(row) for row in rows.values())
+  figure = matplotlib.figure.Figure(
+    figsize=(WIDTH, 0.8 + 0.24 * lines + 0.2 * len(rows))
+  )
+  axes = figure.subplots()
+  y, places = 0.0, {}
+  for name, row in rows.items():
+    places[name] = y + (len(row) - 1) / 2
+    for dot in row:
+      colour = FAINT
+      if dot.order is not None:
+        colour = RUN_COLOURS[dot.order % len(RUN_COLOURS)]
+      axes.plot(
+        dot.value,
+        y,
+        color=colour,
+        marker=RUN_MARKERS[(dot.order or 0) % len(RUN_MARKERS)],
+        fillstyle='none' if dot.order is None else 'full',
+        markersize=6,
+      )
+      axes.annotate(
+        f'{dot.name} {dot.value:.3f}',
+        (dot.value, y),
+        xytext=(7, 0),
+        textcoords='offset points',
+        va='center',
+        fontsize='small',
+        color=colour,
+      )
+      y += 1
+    y += 0.8
+  axes.set_yticks(list(places.values()), list(places))
+  axes.set_ylim(y - 1.2, -0.6)
+  axes.grid(visible=False, axis='y')
+  low, high = axes.get_xlim()
+  axes.set_xlim(low, high + 0.3 * (high - low))
+  axes.set_xlabel(unit)
   return figure
 
 

@@ -25,9 +25,11 @@ class Stage:
 
   Attributes:
     lines: those of metrics.jsonl, in order of steps.
+    inputs: what it was made from; None where its folder doesn't say.
   """
 
   lines: tuple[dict[str, Any], ...]
+  inputs: dict[str, Any] | None
 
   @property
   def training(self) -> tuple[dict[str, Any], ...]:
@@ -85,12 +87,24 @@ class Results:
   embedding_map: dict[str, Any] | None
   ablations: dict[str, Any] | None
   caches: tuple[dict[str, Any], ...]
+  fits: dict[str, Any] | None
   road: list[dict[str, Any]] | None
   configs: dict[str, str]
 
 
-def read(run_dir: str, runs: Sequence[str], stages: Sequence[str]) -> Results:
+def read(
+  run_dir: str,
+  runs: Sequence[str],
+  stages: Sequence[str],
+  fits_dir: str | None = None,
+) -> Results:
   """Reads the artefacts of a run.
+
+  Args:
+    run_dir: its folder.
+    runs: of training, by their folders in it.
+    stages: of each, by their folders.
+    fits_dir: what `hephaestus fit` wrote; None: `fits` in run_dir.
 
   Raises:
     errors.UserError: the run or its corpus doesn't exist, or a file in it is
@@ -119,6 +133,7 @@ def read(run_dir: str, runs: Sequence[str], stages: Sequence[str]) -> Results:
     caches=tuple(
       _json(path) for path in sorted(root.glob('cache/tasks/*/*/cache.json'))
     ),
+    fits=_json(pathlib.Path(fits_dir or root / 'fits') / 'fits.json'),
     road=None if road is None else road['steps'],
     configs=_configs(root, ('corpus', 'tokenizer', 'cache', *runs)),
   )
@@ -127,17 +142,18 @@ def read(run_dir: str, runs: Sequence[str], stages: Sequence[str]) -> Results:
 def _run(folder: pathlib.Path, stages: Sequence[str]) -> Run:
   return Run(
     name=folder.name,
-    stages={name: _stage(folder / name / 'metrics.jsonl') for name in stages},
+    stages={name: _stage(folder / name) for name in stages},
     bfcl=_json(folder / 'evaluation' / 'bfcl.json'),
   )
 
 
-def _stage(path: pathlib.Path) -> Stage | None:
-  """The lines of metrics.jsonl; None if the stage was not run.
+def _stage(folder: pathlib.Path) -> Stage | None:
+  """What a stage left; None if it was not run.
 
   A last line that was cut off in the middle is not a line: training that is
   resumed cuts it away.
   """
+  path = folder / 'metrics.jsonl'
   if not path.exists():
     return None
   lines = []
@@ -151,7 +167,7 @@ def _stage(path: pathlib.Path) -> Stage | None:
         f'{path}, line {number}, is no JSON: {error}. Delete the folder of '
         'this stage, and train it again.'
       ) from error
-  return Stage(tuple(lines))
+  return Stage(tuple(lines), _json(folder / artefacts.INPUTS))
 
 
 def _configs(root: pathlib.Path, folders: Sequence[str]) -> dict[str, str]:
@@ -347,6 +363,23 @@ def benchmark_loss(
     if not measured:
       losses[name] = None
   return losses
+
+
+def benchmarks(run: Run) -> list[str]:
+  """Names of the evaluations whose loss a run logged.
+
+  >>> benchmarks(run)
+  ['function_calls']
+  """
+  return sorted(
+    {
+      key.split('/')[1]
+      for stage in run.stages.values()
+      for line in (stage.lines if stage else ())
+      for key in line
+      if key.startswith('evaluation/') and key.endswith('/nll_per_token')
+    }
+  )
 
 
 def final_loss(run: Run, benchmark: str, unit: str) -> float | None:

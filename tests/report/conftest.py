@@ -226,10 +226,118 @@ def write_run(folder: pathlib.Path) -> None:
         'summary': {'live_ast': None, 'irrelevance': 0.75},
       },
     )
+  _json(folder / 'fits/fits.json', FITS)
   _json(folder / 'road.json', {'steps': ROAD})
   (folder / 'corpus/config.gin').write_text("build.build.seed = 0 # <'&'>\n")
 
 
+FITS: dict[str, Any] = {
+  'unit': 'nll_per_token',
+  'agent_losses': ['function_calls'],
+  'general_losses': ['general_text'],
+  'method': {'agent_weight': 0.5, 'level': 0.9},
+  'runs': [
+    {
+      'parameters': size,
+      'tokens': 50 * size,
+      'agent': share,
+      'seed': seed,
+      'losses': {
+        'function_calls': 4.0 - share + 0.01 * seed,
+        'general_text': 3.0 + share * share + 0.01 * seed,
+      },
+    }
+    for size in (1e6, 3e6)
+    for share in (0.0, 1.0)
+    for seed in (0, 1)
+  ],
+  'left_out': {},
+  'laws': {
+    'power_of_share': [
+      {
+        'parameters': size,
+        'tokens': 50 * size,
+        'losses': {
+          'function_calls': {
+            'parameters': {
+              'c': {'value': 2.0, 'low': 1.9, 'high': 2.1},
+              'alpha': {'value': 0.5, 'low': 0.4, 'high': 0.6},
+            },
+            'runs': 4,
+            'residual': 0.004,
+            'left_out_error': 0.005,
+          },
+          'general_text': {'reason': '2 shares of agent data'},
+        },
+      }
+      for size in (1e6, 3e6)
+    ]
+  },
+  'curves': [
+    {
+      'parameters': size,
+      'tokens': 50 * size,
+      'loss': loss,
+      'x': [0.0, 0.5, 1.0],
+      'fitted': [4.0, 3.5, 3.0],
+      'low': [3.9, 3.4, 2.9],
+      'high': [4.1, 3.6, 3.1],
+    }
+    for size in (1e6, 3e6)
+    for loss in ('function_calls', 'general_text')
+  ],
+  'optima': {
+    'power_of_share': [
+      {
+        'parameters': 3e6,
+        'tokens': 1.5e8,
+        'share': 0.4,
+        'low': 0.3,
+        'high': 0.55,
+        'inside': True,
+        'draws_inside': 1.0,
+        'gain': 0.0125,
+        'verdict': 'interior optimum',
+        'x_G': [0.0, 0.4, 1.0],
+        'trade_off_G': [0.0125, 0.0, 0.03],
+        'low_G': [0.01, 0.0, 0.02],
+        'high_G': [0.02, 0.001, 0.04],
+      }
+    ]
+  },
+  'recommended': {
+    'law': 'power_of_share',
+    'laws': {'power_of_share': 0.004},
+    'left_out_error': 0.004,
+    'parameters': 3e6,
+    'tokens': 1.5e8,
+    'share': 0.4,
+    'low': 0.3,
+    'high': 0.55,
+    'inside': True,
+    'draws_inside': 1.0,
+    'gain': 0.0125,
+    'verdict': 'interior optimum',
+    'by_seed': {'0': 0.38, '1': 0.42},
+  },
+  'held_out': {
+    'parameters': 3e6,
+    'laws': {
+      'regression': {
+        'function_calls': {
+          'error': 0.012,
+          'bias': -0.01,
+          'inside': 3,
+          'runs': 4,
+          'predicted': [],
+        }
+      },
+      'sum_of_terms': {
+        'function_calls': {'reason': '2 sizes; a floor and a slope need 3'}
+      },
+    },
+  },
+}
 EXAMPLES = {
   'service_docs': {
     'id': 'service_docs/s3/ListBuckets',
@@ -341,7 +449,16 @@ def _metrics(folder: pathlib.Path, run: str, stage: str, floor: float) -> None:
           'evaluation/function_calls/nll_per_character': (loss + 0.4) / 3,
         }
       )
-  folder.mkdir(parents=True)
+  _json(
+    folder / 'inputs.json',
+    {
+      'stage': {
+        'batch_size': 8,
+        'optimizer': {'update_fns': [{'init': {'weight_decay': 0.01}}]},
+      },
+      'data': {'sequence_length': 512},
+    },
+  )
   (folder / 'metrics.jsonl').write_text(
     ''.join(json.dumps(line) + '\n' for line in lines)
   )

@@ -17,6 +17,7 @@ SECTIONS = (
   'Benchmark loss',
   'Function calls',
   'Training',
+  'Scaling',
   'Corpus',
   'Sources',
   'Formats',
@@ -73,7 +74,11 @@ def write(run_dir: pathlib.Path) -> dict[str, Any]:
   with pytest.MonkeyPatch.context() as patch:
     # Another commit may be made while the tests run.
     patch.setattr(versions, 'versions', lambda: {'commit': 'abc', 'jax': '1'})
-    return page.report(run_dir=str(run_dir), output_dir=str(run_dir / 'report'))
+    return page.report(
+      run_dir=str(run_dir),
+      output_dir=str(run_dir / 'report'),
+      regenerate_paper=True,
+    )
 
 
 def without_figures(
@@ -107,10 +112,18 @@ def test_the_page_is_well_formed_and_has_every_section(
   assert {link.removeprefix('#') for link in reader.links} <= set(reader.ids)
 
 
+def test_the_papers_page_is_well_formed(report: pathlib.Path) -> None:
+  reader = read((report / 'paper.html').read_text())
+  assert reader.open == []
+  assert len(set(reader.ids)) == len(reader.ids)
+  assert {link.removeprefix('#') for link in reader.links} <= set(reader.ids)
+
+
+@pytest.mark.parametrize('name', ['index.html', 'paper.html'])
 def test_the_page_needs_no_other_file_and_no_script(
-  report: pathlib.Path,
+  report: pathlib.Path, name: str
 ) -> None:
-  text = (report / 'index.html').read_text()
+  text = (report / name).read_text()
   reader = read(text)
   assert reader.outside == []
   assert not {'script', 'link', 'img', 'iframe'} & set(reader.tags)
@@ -176,12 +189,14 @@ def test_the_same_run_makes_the_same_bytes(report: pathlib.Path) -> None:
   second = {path.name: path.read_bytes() for path in report.iterdir()}
   assert first == second
   assert sorted(name for name in first if name.endswith('.png')) == [
+    'base_models.png',
     'benchmark_loss.png',
     'bfcl.png',
     'embedding_map.png',
     'kinds_and_sources.png',
     'loss_by_role.png',
     'loss_by_source.png',
+    'mixture.png',
     'seconds.png',
     'tokens_by_kind.png',
     'tokens_by_source.png',
@@ -198,6 +213,7 @@ def test_the_same_run_makes_the_same_bytes(report: pathlib.Path) -> None:
     ('corpus/classifier.json', 'Classifier: not run.'),
     ('corpus/decontamination.json', 'Decontamination: not run.'),
     ('corpus/examples.json', 'Examples: not run.'),
+    ('fits', 'Scaling study: not run.'),
     ('control/stage3', '<td>stage3</td><td class="number">–</td>'),
     ('road.json', 'Times: not run.'),
   ],
@@ -259,6 +275,18 @@ def test_a_folder_that_holds_something_else_is_not_replaced(
   with pytest.raises(errors.UserError, match='no report'):
     page.report(run_dir=str(run_dir), output_dir=str(run_dir / folder))
   assert any((run_dir / folder).iterdir())
+
+
+def test_a_stand_in_that_is_no_run_of_the_report_is_refused(
+  run_dir: pathlib.Path,
+) -> None:
+  with pytest.raises(errors.UserError, match="paper_runs names .'mistral'"):
+    page.report(
+      run_dir=str(run_dir),
+      paper_runs={'Hephaestus-7B-IFT': 'mistral'},
+      regenerate_paper=True,
+      output_dir=str(run_dir / 'report'),
+    )
 
 
 def test_a_report_of_no_runs_is_refused(run_dir: pathlib.Path) -> None:

@@ -41,6 +41,7 @@ def test_a_step_that_loses_documents_stands_out(tmp_path: pathlib.Path) -> None:
     decontamination=None,
     examples=None,
     embedding_map=None,
+    fits=None,
     caches=(),
     road=None,
     configs={},

@@ -1,0 +1,1 @@
+"""The scaling study: what share of agent data is best, and how sure that is."""
