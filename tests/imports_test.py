@@ -38,7 +38,7 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('convert', 'packing', 'sample', 'update'),
+    *('convert', 'decode', 'packing', 'update'),
     *('observability.goodput', 'observability.profiler'),
     'observability.skipped',
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
@@ -66,6 +66,7 @@ OWNERS = {
   'apache_beam': ('corpus.datasets', 'corpus.pipelines', 'corpus.runner'),
   'faiss': ('corpus.retrieve.neighbours',),
   'gguf': ('convert.gguf_file',),
+  'llguidance': ('decode.constraints',),
   'gin': ('configuration', 'main'),
   'matplotlib': ('report',),
   'openTSNE': ('corpus.retrieve.embedding_map',),
@@ -244,7 +245,7 @@ def test_the_corpus_is_built_without_jax(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-  'module', ['train', 'sample', 'planning.plan', 'report.page', 'run']
+  'module', ['train', 'decode.engine', 'planning.plan', 'report.page', 'run']
 )
 def test_training_does_not_pay_for_the_data_libraries(module: str) -> None:
   found = reached(module)

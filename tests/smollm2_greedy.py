@@ -30,9 +30,10 @@ import numpy as np
 import torch
 import transformers
 
-from hephaestus_jax import checkpoints, main, model, partitioning, sample
+from hephaestus_jax import checkpoints, main, model, partitioning
 from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.convert import convert
+from hephaestus_jax.decode import generate
 
 PROMPTS = (
   'What is the capital of France?',
@@ -180,7 +181,7 @@ def run() -> bool:
   config = convert.trained_config(base)
   mesh = partitioning.make_mesh()
   params = checkpoints.restore_parameters(base, model.placed(config, mesh))
-  completions = sample.generate(
+  completions = generate.generate(
     config,
     params,
     prompts,
