@@ -95,6 +95,11 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/evaluate.gin',
     'checkpoint -> benchmark results',
   ),
+  'serve': Command(
+    'hephaestus_jax.serving.serve.serve',
+    'gin/stages/serve.gin',
+    'checkpoint -> the OpenAI API, until SIGTERM',
+  ),
   'report': Command(
     'hephaestus_jax.report.page.report',
     'gin/stages/report.gin',
@@ -132,7 +137,12 @@ def _parser() -> argparse.ArgumentParser:
       epilog=_macro_table(command),
       formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.add_argument('run_file', metavar='RUN.gin', nargs='?', help='a run')
+    sub.add_argument(
+      'run_file',
+      metavar='RUN.gin|MODEL_DIR' if name == 'serve' else 'RUN.gin',
+      nargs='?',
+      help="a run, or a checkpoint's folder" if name == 'serve' else 'a run',
+    )
     sub.add_argument(
       '--gin_file',
       action='append',
@@ -282,8 +292,19 @@ def execute(arguments: Sequence[str]) -> Any:
   return result
 
 
+def _of_folder(path: str) -> list[str]:
+  """Overrides that name a checkpoint's folder and its own vocabulary."""
+  if not pathlib.Path(path).is_dir():
+    return []
+  return [f'CHECKPOINT={path}', 'TOKENIZER=None', 'COMPILED=None']
+
+
 def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
   """Runs the function that a run file configures."""
+  if options.command == 'serve' and options.run_file:
+    overrides = [*_of_folder(options.run_file), *overrides]
+    if pathlib.Path(options.run_file).is_dir():
+      options.run_file = None
   files = [f for f in (options.run_file, *options.gin_file) if f]
   if not (files or overrides):
     raise errors.UserError(

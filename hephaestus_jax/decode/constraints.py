@@ -5,6 +5,7 @@ next. A schema comes from whoever asks: one that can't be kept is data, an
 UnfitError with its reason.
 """
 
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -27,6 +28,25 @@ _WRITTEN = {
 
 class UnfitError(ValueError):
   """A schema or a list of tools that no grammar can be made of."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+  """How a chat format writes calls as JSON.
+
+  Attributes:
+    opening, closing: what stands around each.
+    between: what stands between two; None: there is never more than one.
+    before, after: what stands around all of them.
+    arguments: the key of a call's arguments.
+  """
+
+  opening: str = ''
+  closing: str = ''
+  between: str | None = None
+  before: str = ''
+  after: str = ''
+  arguments: str = 'arguments'
 
 
 class Grammars:
@@ -79,23 +99,16 @@ class Grammars:
   def calls(
     self,
     tools: Sequence[Mapping[str, Any]],
+    written: 'Written',
     *,
-    opening: str,
-    closing: str,
-    between: str | None,
-    arguments: str = 'arguments',
+    several: bool,
   ) -> 'Matcher':
-    """One call of one of these tools, or several.
-
-    >>> grammars.calls([{'name': 'now', 'parameters': {'type': 'object'}}],
-    ...                opening='<tool_call>\\n', closing='\\n</tool_call>',
-    ...                between='\\n')
+    """Calls of these tools, one at least.
 
     Args:
       tools: {'name': str, 'parameters': a JSON schema} each.
-      opening, closing: what stands around a call.
-      between: what stands between two calls; None: there is only one.
-      arguments: the key of a call's arguments.
+      written: how.
+      several: whether more than one may be made.
 
     Raises:
       UnfitError: there is no tool, or the parameters of one are no schema.
@@ -103,32 +116,52 @@ class Grammars:
     if not tools:
       raise UnfitError('there is no tool to call')
     rules = [
-      f'body_{i}: %json {_text(_call_schema(tool, arguments))}'
+      f'body_{i}: %json {_text(_call_schema(tool, written.arguments))}\n'
       for i, tool in enumerate(tools)
     ]
     bodies = ' | '.join(f'body_{i}' for i in range(len(tools)))
-    more = '' if between is None else f' ({self._literal(between)} call)*'
+    opening, closing, between, before, after = map(
+      self._literal,
+      (
+        *(written.opening, written.closing, written.between or ''),
+        *(written.before, written.after),
+      ),
+    )
+    more = ''
+    if several and written.between is not None:
+      more = f'({between} call)*'
     return self._matcher(
-      f'start: call{more}\n'
-      f'call: {self._literal(opening)} ({bodies}) {self._literal(closing)}\n'
-      + '\n'.join(rules)
-      + '\n'
+      f'start: {before} call {more} {after}\n'
+      f'call: {opening} ({bodies}) {closing}\n' + ''.join(rules)
     )
 
   def _literal(self, text: str) -> str:
-    """Text in a grammar, a special token of the vocabulary by its name."""
+    """Text in a grammar, a special token of the vocabulary by its number.
+
+    >>> grammars._literal('<tool_call>\\n')
+    '<[6]> "\\\\n"'
+    """
     parts, rest = [], text
     while rest:
-      found = [(rest.find(t), t) for t in self._vocabulary.special_tokens]
-      found = [(at, t) for at, t in found if at >= 0 and self._named(t)]
-      at, token = min(found, default=(len(rest), ''))
+      found = [(rest.find(token), token) for token in self._special]
+      at, token = min(
+        ((at, token) for at, token in found if at >= 0),
+        default=(len(rest), ''),
+      )
       parts += [json.dumps(rest[:at])] if at else []
-      parts += [f'<[{self._vocabulary.token_id(token)}]>'] if token else []
+      parts += [f'<[{self._special[token]}]>'] if token else []
       rest = rest[at + len(token) :]
-    return ' '.join(parts) or '""'
+    return ' '.join(parts)
 
-  def _named(self, token: str) -> bool:
-    return bool(token) and self._vocabulary.token_id(token) is not None
+  @functools.cached_property
+  def _special(self) -> dict[str, int]:
+    if isinstance(self._vocabulary, tokenizer.SentencePiece):
+      pieces = enumerate(self._vocabulary.pieces())
+      return {piece.decode(): i for i, (piece, special) in pieces if special}
+    found = {
+      t: self._vocabulary.token_id(t) for t in self._vocabulary.special_tokens
+    }
+    return {token: i for token, i in found.items() if token and i is not None}
 
   def _matcher(self, lark: str) -> 'Matcher':
     import llguidance

@@ -181,9 +181,7 @@ class Engine:
     self._chunk = chunk
     self._chunks_per_step = chunks_per_step
     self._rows: list[Sequence | None] = [None] * partitioning.whole_batch(slots)
-    self._together = partitioning.whole_batch(
-      1
-    )  # prompts that are read at once
+    self._together = partitioning.whole_batch(1)  # prompts of a prefill
     self._waiting: collections.deque[Sequence] = collections.deque()
     block = attention.CACHE_BLOCK
     self._cache = model.init_cache(

@@ -32,11 +32,12 @@ TOOLS = [
     },
   },
 ]
-AROUND = {
-  'opening': f'{chat.CALL_START}\n',
-  'closing': f'\n{chat.CALL_END}',
-  'between': '\n',
-}
+TAGGED = constraints.Written(
+  opening='<tool_call>\n', closing='\n</tool_call>', between='\n'
+)
+LISTED = constraints.Written(
+  before='[TOOL_CALLS] [', between=', ', after=']', arguments='given'
+)
 CONFIG = model.Config(
   vocab_size=32_768,
   emb_dim=16,
@@ -107,10 +108,10 @@ def test_a_random_network_calls_the_tools_that_are_offered(
 ):
   vocabulary = vocabularies[name]
   grammars = constraints.Grammars(vocabulary, [vocabulary.eos_id])
-  one = AROUND | {'between': None}
   names = set()
   for seed in range(4):
-    text, finish = said(vocabulary, params, grammars.calls(TOOLS, **one), seed)
+    constraint = grammars.calls(TOOLS, TAGGED, several=False)
+    text, finish = said(vocabulary, params, constraint, seed)
     assert finish == 'stop'
     parsed = chat.parse(text)
     assert not parsed.malformed
@@ -122,14 +123,10 @@ def test_a_random_network_calls_the_tools_that_are_offered(
 
 
 def accepts(vocabulary, matcher, text):
-  """Whether every token of a text is allowed, and it may end there."""
-  for token in vocabulary.encode_markers(text):
-    allowed_W = matcher.allowed()
-    if not allowed_W[token // 32] >> (token % 32) & 1:
-      return False
-    matcher.accept(token)
-  end = vocabulary.eos_id
-  return bool(matcher.allowed()[end // 32] >> (end % 32) & 1)
+  """Whether a text may be said, and may end there, however it is tokenised."""
+  ids = vocabulary.encode_markers(text)
+  taken = matcher._matcher.try_consume_tokens(ids)
+  return taken == len(ids) and matcher._matcher.is_accepting()
 
 
 CALL = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
@@ -150,7 +147,7 @@ CALL = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
 def test_calls_are_those_of_the_format(name, text, fits, vocabularies):
   vocabulary = vocabularies[name]
   grammars = constraints.Grammars(vocabulary, [vocabulary.eos_id])
-  matcher = grammars.calls(TOOLS, **AROUND)
+  matcher = grammars.calls(TOOLS, TAGGED, several=True)
   assert accepts(vocabulary, matcher, text) == fits
 
 
@@ -173,4 +170,22 @@ def test_what_cannot_be_kept_is_refused_with_its_reason(
 def test_no_tool_is_no_grammar(vocabularies):
   grammars = constraints.Grammars(vocabularies['mistral'], [2])
   with pytest.raises(constraints.UnfitError, match='no tool'):
-    grammars.calls([], **AROUND)
+    grammars.calls([], TAGGED, several=True)
+
+
+@pytest.mark.parametrize(
+  ('text', 'several', 'fits'),
+  [
+    ('[TOOL_CALLS] [NOW]', False, True),
+    (f'[TOOL_CALLS] [{", ".join(["NOW"] * 2)}]', True, True),
+    (f'[TOOL_CALLS] [{", ".join(["NOW"] * 2)}]', False, False),
+    ('[TOOL_CALLS] []', True, False),
+  ],
+)
+def test_calls_may_be_a_list_after_a_control_token(
+  text, several, fits, vocabularies
+):
+  grammars = constraints.Grammars(vocabularies['mistral'], [2])
+  matcher = grammars.calls(TOOLS, LISTED, several=several)
+  text = text.replace('NOW', '{"name": "now", "given": {}}')
+  assert accepts(vocabularies['mistral'], matcher, text) == fits
