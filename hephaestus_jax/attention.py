@@ -24,6 +24,8 @@ CONTEXT = 'context'
 
 # Queries and keys of a block in splash attention, where nothing else is said.
 SPLASH_BLOCK = 512
+# Keys of a cache that are read together.
+CACHE_BLOCK = 256
 # Added to the logits of hidden pairs. Finite, so that a row that sees nothing
 # (padding) gives numbers instead of NaN, whose gradients would spread.
 _HIDDEN = -1e30
@@ -110,6 +112,104 @@ def attend(
     first = 0 if window is None else max(0, start - window + 1)
     outs.append(rows(start, stop, first, stop))
   return jnp.swapaxes(jnp.concatenate(outs, axis=2), 1, 2)
+
+
+def attend_cache(
+  q_BLNH: jax.Array,
+  keys: jax.Array,
+  values: jax.Array,
+  *,
+  positions_BL: jax.Array,
+  rows_B: jax.Array | None = None,
+  window: int | None = None,
+) -> jax.Array:
+  """What each query reads of a cache, `out_BLNH`, with the softmax in float32.
+
+  A query sees what `attend` says; the key in slot s stands at position s. Only
+  the blocks of keys between the first and the last that a query sees are read,
+  however long the cache is, by one program.
+
+  Args:
+    q_BLNH: queries, rotated but not scaled.
+    keys: rotated, [rows, K, S, H]; K divides N.
+    values: [rows, K, S, H].
+    positions_BL: where each query stands; -1 reads nothing that matters.
+    rows_B: the row of the cache that each sequence reads; None: its own.
+    window: how many positions back a query sees; None = all.
+  """
+  batch, length, heads, size = q_BLNH.shape
+  kv_heads, slots = keys.shape[1:3]
+  block = math.gcd(CACHE_BLOCK, slots)
+  shape = (batch, length, kv_heads, heads // kv_heads, size)
+  q_BKGLH = jnp.einsum('BLKGH->BKGLH', (q_BLNH * size**-0.5).reshape(shape))
+  # A group's queries are rows of one matrix: each key is read once, as it lies
+  # in the cache, and is not repeated for the heads of its group.
+  q_BKMH = q_BKGLH.reshape(batch, kv_heads, -1, size)
+
+  def part(stored: jax.Array, first: jax.Array) -> jax.Array:
+    """The block of keys or values that begins in slot `first`."""
+    if rows_B is None:
+      return jax.lax.dynamic_slice_in_dim(stored, first, block, axis=2)
+    sizes = (1, kv_heads, block, size)
+    return jax.vmap(
+      lambda row: jax.lax.dynamic_slice(stored, (row, 0, first, 0), sizes)[0]
+    )(rows_B)
+
+  def add(i: jax.Array, state: Any) -> Any:
+    """The softmax so far (its maximum, sums and values), and one block more."""
+    most_BKM1, sums_BKM1, out_BKMH = state
+    first = i * block
+    logits_BKMS = jnp.einsum(
+      'BKMH,BKSH->BKMS',
+      q_BKMH,
+      part(keys, first),
+      preferred_element_type=jnp.float32,
+    )
+    places_11S = first + jnp.arange(block)[None, None]
+    distance_BLS = positions_BL[:, :, None] - places_11S
+    seen_BLS = distance_BLS >= 0
+    if window is not None:
+      seen_BLS &= distance_BLS < window
+    seen_BKGLS = jnp.broadcast_to(
+      seen_BLS[:, None, None], (*q_BKGLH.shape[:4], block)
+    )
+    seen_BKMS = seen_BKGLS.reshape(logits_BKMS.shape)
+    logits_BKMS = jnp.where(seen_BKMS, logits_BKMS, _HIDDEN)
+    more_BKM1 = jnp.maximum(
+      most_BKM1, jnp.max(logits_BKMS, axis=-1, keepdims=True)
+    )
+    kept_BKM1 = jnp.exp(most_BKM1 - more_BKM1)
+    # A block of which a query sees nothing adds nothing, whatever its maximum.
+    shares_BKMS = jnp.where(seen_BKMS, jnp.exp(logits_BKMS - more_BKM1), 0.0)
+    read_BKMH = jnp.einsum(
+      'BKMS,BKSH->BKMH',
+      shares_BKMS.astype(values.dtype),
+      part(values, first),
+      preferred_element_type=jnp.float32,
+    )
+    return (
+      more_BKM1,
+      sums_BKM1 * kept_BKM1 + jnp.sum(shares_BKMS, axis=-1, keepdims=True),
+      out_BKMH * kept_BKM1 + read_BKMH,
+    )
+
+  first = jnp.zeros((), jnp.int32)
+  if window is not None:
+    alone_BL = jnp.where(positions_BL < 0, slots, positions_BL)
+    first = jnp.maximum(jnp.min(alone_BL) - window + 1, 0) // block
+  last = (jnp.max(positions_BL) + block) // block
+  sums_BKM1 = jnp.zeros((*q_BKMH.shape[:3], 1), jnp.float32)
+  state = (
+    jnp.full_like(sums_BKM1, _HIDDEN),
+    sums_BKM1,
+    jnp.zeros(q_BKMH.shape, jnp.float32),
+  )
+  _, sums_BKM1, out_BKMH = jax.lax.fori_loop(
+    first.astype(jnp.int32), last.astype(jnp.int32), add, state
+  )
+  out_BKMH = out_BKMH / jnp.where(sums_BKM1 > 0, sums_BKM1, 1.0)
+  out_BLKGH = jnp.einsum('BKGLH->BLKGH', out_BKMH.reshape(q_BKGLH.shape))
+  return out_BLKGH.reshape(q_BLNH.shape).astype(values.dtype)
 
 
 def splash_pairs(

@@ -112,6 +112,11 @@ COMMANDS: Mapping[str, Command] = {
     'gin/stages/fit.gin',
     'a table of runs -> scaling laws, the best mixture, fits.json',
   ),
+  'serve': Command(
+    'hephaestus_jax.serving.serve.serve',
+    'gin/stages/serve.gin',
+    'checkpoint -> the OpenAI API, until SIGTERM',
+  ),
   'report': Command(
     'hephaestus_jax.report.page.report',
     'gin/stages/report.gin',
@@ -157,7 +162,13 @@ def _parser() -> argparse.ArgumentParser:
         help='runs; the first is what the others are compared with',
       )
     else:
-      sub.add_argument('run_file', metavar='RUN.gin', nargs='?', help='a run')
+      folder = name == 'serve'
+      sub.add_argument(
+        'run_file',
+        metavar='RUN.gin|MODEL_DIR' if folder else 'RUN.gin',
+        nargs='?',
+        help="a run, or a checkpoint's folder" if folder else 'a run',
+      )
     sub.add_argument(
       '--gin_file',
       action='append',
@@ -354,8 +365,19 @@ def _seeds(text: str) -> str:
   return f'RUN_SEEDS=[{", ".join(str(int(number)) for number in numbers)}]'
 
 
+def _of_folder(path: str) -> list[str]:
+  """Overrides that name a checkpoint's folder and its own vocabulary."""
+  if not pathlib.Path(path).is_dir():
+    return []
+  return [f'CHECKPOINT={path}', 'TOKENIZER=None', 'COMPILED=None']
+
+
 def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
   """Runs the function that a run file configures."""
+  if options.command == 'serve' and options.run_file:
+    overrides = [*_of_folder(options.run_file), *overrides]
+    if pathlib.Path(options.run_file).is_dir():
+      options.run_file = None
   several = options.command in OF_COMMANDS
   run_files = (
     options.run_files if options.command == 'ablate' else [options.run_file]

@@ -469,70 +469,106 @@ def unembed(
   )
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Cache:
-  """Keys and values of every layer; the slot of a token is its position.
+# One layer's keys and values: [B, K, S, H] each, the keys rotated. The slot of
+# a token is its position.
+LayerCache = tuple[jax.Array, jax.Array]
 
-  Attributes:
-    keys: [num_layers, B, S, K, H], rotated.
-    values: the same shape.
+
+@functools.cache
+def _block(config: Config) -> Any:
+  """One layer's graph."""
+  return nnx.split(nnx.eval_shape(lambda: Block(config, nnx.Rngs(0))))[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def unstacked(config: Config, params: dict[str, Any]) -> dict[str, Any]:
+  """Parameters for `forward_cached`: each layer's by themselves, as computed.
+
+  Decoding reads every parameter for a handful of tokens, so what a loop over
+  stacked layers would cost, a copy of each layer's, is paid once, here; so is
+  the cast of the matrices to `config.dtype`. The scales of norms stay as they
+  are: they are used in float32.
   """
+  dtype = jnp.dtype(config.dtype)
 
-  keys: jax.Array
-  values: jax.Array
+  def cast(path: Any, leaf: jax.Array) -> jax.Array:
+    scale = jax.tree_util.keystr(path[-1:], simple=True).endswith('norm')
+    return leaf if scale else leaf.astype(dtype)
+
+  weights = jax.tree_util.tree_map_with_path(cast, params)
+  leaves, tree = jax.tree.flatten(weights['layers'])
+  layers = zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)
+  return weights | {
+    'layers': tuple(jax.tree.unflatten(tree, layer) for layer in layers)
+  }
 
 
-def init_cache(config: Config, batch: int, length: int) -> Cache:
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def init_cache(
+  config: Config, batch: int, length: int
+) -> tuple[LayerCache, ...]:
   """An empty cache for `batch` sequences of at most `length` tokens."""
-  shape = (
-    config.num_layers,
-    batch,
-    length,
-    config.num_kv_heads,
-    config.head_dim,
-  )
-  zeros = functools.partial(jnp.zeros, shape, jnp.dtype(config.dtype))
-  return Cache(zeros(), zeros())
+  shape = (batch, config.num_kv_heads, length, config.head_dim)
+
+  def zeros() -> jax.Array:
+    array = jnp.zeros(shape, jnp.dtype(config.dtype))
+    return partitioning.constrain(array, 'batch', 'kv', None, None)
+
+  return tuple((zeros(), zeros()) for _ in range(config.num_layers))
 
 
 def forward_cached(
   config: Config,
-  params: dict[str, Any],
+  weights: dict[str, Any],
   tokens_BL: jax.Array,
   positions_BL: jax.Array,
-  cache: Cache,
-) -> tuple[jax.Array, Cache]:
+  cache: tuple[LayerCache, ...],
+  rows_B: jax.Array | None = None,
+) -> tuple[jax.Array, tuple[LayerCache, ...]]:
   """Hidden states of the next L tokens of each sequence, and the cache after.
 
-  Prompts of different lengths are padded on the right, with position -1:
-  padding is not stored, and its hidden states mean nothing. Positions run on
-  from 0 without gaps, over calls as well; the caller keeps them below the
-  cache's length (a position beyond it would not be stored).
+  Args:
+    weights: as `unstacked` gives them.
+    positions_BL: they run on from 0 without gaps, over calls as well, and stay
+      below the cache's length. -1 is padding: it is not stored, and its hidden
+      states mean nothing.
+    rows_B: which row of the cache each sequence is in; None: the same one. What
+      is given a row that isn't there is not stored.
   """
-  length = cache.keys.shape[2]
-  batch = tokens_BL.shape[0]
-  rows_B1 = jnp.arange(batch)[:, None]
+  length = cache[0][0].shape[2]
+  rows_B1 = (jnp.arange(tokens_BL.shape[0]) if rows_B is None else rows_B)[
+    :, None
+  ]
   # Padding goes to a slot that isn't there, and mode='drop' drops it.
   slots_BL = jnp.where(positions_BL < 0, length, positions_BL)
-  # A slot holds the token of that position, or one not yet written: those are
-  # later than any query, so that causality hides them.
-  kv_positions_BS = jnp.broadcast_to(jnp.arange(length)[None], (batch, length))
 
   def read(
-    q_BLNH: jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array, cache: Cache
-  ) -> tuple[jax.Array, Cache]:
-    keys_BSKH = cache.keys.at[rows_B1, slots_BL].set(k_BLKH, mode='drop')
-    values_BSKH = cache.values.at[rows_B1, slots_BL].set(v_BLKH, mode='drop')
-    out_BLNH = attention.attend(
+    q_BLNH: jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array, cache: LayerCache
+  ) -> tuple[jax.Array, LayerCache]:
+    keys, values = (
+      partitioning.constrain(
+        stored.at[rows_B1, :, slots_BL].set(new_BLKH, mode='drop'),
+        *('batch', 'kv', None, None),
+      )
+      for stored, new_BLKH in zip(cache, (k_BLKH, v_BLKH), strict=True)
+    )
+    out_BLNH = attention.attend_cache(
       q_BLNH,
-      keys_BSKH,
-      values_BSKH,
+      keys,
+      values,
       positions_BL=positions_BL,
-      kv_positions_BS=kv_positions_BS,
+      rows_B=rows_B,
       window=config.sliding_window,
     )
-    return out_BLNH, Cache(keys_BSKH, values_BSKH)
+    return out_BLNH, (keys, values)
 
-  network = _network(config, params)
-  return network(tokens_BL, positions_BL, read, cache)
+  x_BLD = jnp.take(weights['embedding'], tokens_BL, axis=0)
+  x_BLD = partitioning.constrain(x_BLD, 'batch', 'length', None)
+  angles_BLH = rope_angles(config, positions_BL)
+  after = []
+  for layer, stored in zip(weights['layers'], cache, strict=True):
+    block = nnx.merge(_block(config), layer)
+    x_BLD, stored = block(x_BLD, angles_BLH, read, stored)
+    after.append(stored)
+  hidden_BLD = rms_norm(x_BLD, weights['final_norm'], config.norm_epsilon)
+  return hidden_BLD, tuple(after)

@@ -175,6 +175,15 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
   return jax.lax.with_sharding_constraint(x, spec(*axes))
 
 
+def whole_batch(batch_size: int) -> int:
+  """The next batch size that the current mesh can cut into equal parts."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return batch_size
+  parts = math.prod(mesh.shape[axis] for axis in RULES['batch'])
+  return -(-batch_size // parts) * parts
+
+
 def host_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
   """The rows of a global batch that this process's devices hold, in order.
 

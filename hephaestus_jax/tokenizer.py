@@ -199,6 +199,23 @@ class SentencePiece(Tokenizer):
       )
     return ''.join(texts)
 
+  def pieces(self) -> list[tuple[bytes, bool]]:
+    """Each token's bytes, and whether it is a control token.
+
+    >>> load('mistral-common:v1').pieces()[2:4]
+    [(b'</s>', True), (b'\\x00', False)]
+    """
+    found = []
+    for index in range(self.vocab_size):
+      piece = self._model.id_to_piece(index)
+      if self._model.is_byte(index):  # '<0x0A>'
+        found.append((bytes([int(piece[3:5], 16)]), False))
+      else:
+        control = self._model.is_control(index) or self._model.is_unknown(index)
+        special = control or piece in self.special_tokens
+        found.append((piece.replace('\u2581', ' ').encode(), special))
+    return found
+
   def _encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
     threads = len(os.sched_getaffinity(0))
     return self._model.encode(list(texts), num_threads=threads)
@@ -243,6 +260,10 @@ class HuggingFace(Tokenizer):
   def decode(self, ids: Sequence[int]) -> str:
     """Text of ids; bytes that are no UTF-8 become U+FFFD."""
     return self._model.decode([int(i) for i in ids], skip_special_tokens=False)
+
+  def to_json(self) -> str:
+    """The tokenizer.json that it was read from, as the library writes it."""
+    return self._model.to_str()
 
   def _encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
     found = self._model.encode_batch_fast(list(texts), add_special_tokens=False)

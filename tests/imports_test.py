@@ -38,7 +38,7 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('convert', 'packing', 'sample', 'update'),
+    *('convert', 'decode', 'packing', 'update'),
     *('observability.goodput', 'observability.profiler'),
     'observability.skipped',
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
@@ -54,7 +54,7 @@ FLOORS = (
     *('corpus.synthesise', 'corpus.retrieve'),
     *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),
   ),
-  ('evaluation', 'report', 'planning.plan', 'corpus.steps'),
+  ('evaluation', 'report', 'serving', 'planning.plan', 'corpus.steps'),
   ('run', 'corpus.build'),
   ('experiments',),
   ('main',),
@@ -67,14 +67,18 @@ OWNERS = {
   'apache_beam': ('corpus.datasets', 'corpus.pipelines', 'corpus.runner'),
   'faiss': ('corpus.retrieve.neighbours',),
   'gguf': ('convert.gguf_file',),
+  'llguidance': ('decode.constraints',),
   'gin': ('configuration', 'main'),
   'matplotlib': ('report',),
   'openTSNE': ('corpus.retrieve.embedding_map',),
   'orbax': ('checkpoints',),
+  'prometheus_client': ('serving',),
+  'pydantic': ('serving',),
   'safetensors': ('convert.safetensor_files',),
   'scipy': ('scaling.fits',),
   'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
   'seqio': ('cache', 'evaluation.task_metrics'),
+  'starlette': ('serving',),
   'tensorflow': (
     *('cache', 'corpus.datasets', 'corpus.forge'),
     'evaluation.task_metrics',
@@ -85,6 +89,7 @@ OWNERS = {
     *('corpus.stored', 'evaluation.task_metrics'),
   ),
   'trafilatura': ('corpus.crawl.fetch',),
+  'uvicorn': ('serving',),
   'wandb': ('observability.metrics',),
   'twisted': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
 }
@@ -249,7 +254,7 @@ def test_the_corpus_is_built_without_jax(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-  'module', ['train', 'sample', 'planning.plan', 'report.page', 'run']
+  'module', ['train', 'decode.engine', 'planning.plan', 'report.page', 'run']
 )
 def test_training_does_not_pay_for_the_data_libraries(module: str) -> None:
   found = reached(module)

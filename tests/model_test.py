@@ -154,24 +154,28 @@ def test_prefill_and_decode_give_what_the_whole_sequence_gives(window):
   whole_BLD = forward(config, params, tokens_BL, *one_segment(tokens_BL))
   lengths_B = np.array([5, 1, 3])
   cached = jax.jit(model.forward_cached, static_argnums=0)
+  weights = model.unstacked(config, params)
 
   places_BL = np.tile(np.arange(5), (3, 1))
   positions_BL = np.where(places_BL < lengths_B[:, None], places_BL, -1)
   cache = model.init_cache(config, 3, 9)
   hidden_BLD, cache = cached(
-    config, params, tokens_BL[:, :5], positions_BL, cache
+    config, weights, tokens_BL[:, :5], positions_BL, cache
   )
   for row, length in enumerate(lengths_B):
     np.testing.assert_allclose(
       hidden_BLD[row, :length], whole_BLD[row, :length], atol=1e-5
     )
     # Padding is not stored.
-    assert not cache.keys[:, row, length:].any()
+    keys, values = cache[0]
+    assert keys[row, :, :length].all()
+    assert not keys[row, :, length:].any()
+    assert not values[row, :, length:].any()
   for step in range(4):
     now_B = lengths_B + step
     hidden_B1D, cache = cached(
       config,
-      params,
+      weights,
       tokens_BL[np.arange(3), now_B][:, None],
       now_B[:, None],
       cache,
@@ -179,6 +183,26 @@ def test_prefill_and_decode_give_what_the_whole_sequence_gives(window):
     np.testing.assert_allclose(
       hidden_B1D[:, 0], whole_BLD[np.arange(3), now_B], atol=1e-5
     )
+
+
+def test_a_prompt_may_be_read_in_pieces_into_any_row():
+  params = parameters(CONFIG)
+  tokens_BL = random_tokens(2, 9)
+  whole_BLD = forward(CONFIG, params, tokens_BL, *one_segment(tokens_BL))
+  weights = model.unstacked(CONFIG, params)
+  cached = jax.jit(model.forward_cached, static_argnums=0)
+  cache = model.init_cache(CONFIG, 4, 16)
+  for first, last in ((0, 4), (4, 9)):
+    positions_BL = np.tile(np.arange(first, last), (3, 1))
+    # The second sequence has no row: it is not stored.
+    pieces_BL = tokens_BL[[0, 1, 1], first:last]
+    hidden_BLD, cache = cached(
+      *(CONFIG, weights, pieces_BL, positions_BL, cache, np.array([3, 4, 1]))
+    )
+  np.testing.assert_allclose(hidden_BLD[0], whole_BLD[0, 4:], atol=1e-5)
+  np.testing.assert_allclose(hidden_BLD[2], whole_BLD[1, 4:], atol=1e-5)
+  for row in (0, 2):
+    assert not cache[0][0][row].any()
 
 
 @pytest.mark.parametrize(

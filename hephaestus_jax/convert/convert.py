@@ -1,7 +1,7 @@
 """Checkpoints of others <-> ours: Hugging Face folders in and out, GGUF in.
 
 What an import writes looks like a trained stage, so `train` (INIT_FROM),
-`evaluate` and `sample` read it like one:
+`evaluate` and `serve` read it like one:
 
     checkpoints/0/   the parameters, and no optimizer
     published/       vocabulary, chat template, config.json, licence: unchanged

@@ -12,7 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hephaestus_jax import artefacts, data, errors, losses, model, sample
+from hephaestus_jax import (
+  artefacts,
+  data,
+  errors,
+  losses,
+  model,
+  partitioning,
+)
 from hephaestus_jax.corpus import document
 
 
@@ -84,7 +91,7 @@ class BenchmarkLoss:
     role = document.role_id(self.role)
     weights_R = np.zeros(len(document.ROLES), np.float32)
     weights_R[role] = 1.0
-    batch_size = sample.whole_batch(self.batch_size)
+    batch_size = partitioning.whole_batch(self.batch_size)
     nll = tokens = 0.0
     characters = examples = 0
     for start in range(0, count, batch_size):

@@ -3,7 +3,7 @@
     bfcl-eval (pip, into a folder of its own)
       |  bfcl_checker.py entries, in the sandbox
     entries: question and function documents
-      |  chat.generation_prompt, sample.generate
+      |  chat.generation_prompt, generate.generate
     completions
       |  chat.parse
     calls, or the reason why there are none
@@ -29,11 +29,11 @@ from hephaestus_jax import (
   chat,
   errors,
   model,
-  sample,
   sandbox,
   tokenizer,
 )
 from hephaestus_jax.corpus import document
+from hephaestus_jax.decode import generate
 from hephaestus_jax.evaluation import bfcl_checker
 
 # Category -> how many entries the release that is pinned has.
@@ -165,7 +165,7 @@ class Bfcl:
     entries = read_entries(folder, self.categories, self.isolation)
     entries = subset(entries, self.per_category)
     ends = [vocabulary.token_id(stop) for stop in chat.stops(self.chat_format)]
-    completions = sample.generate(
+    completions = generate.generate(
       config,
       params,
       encode_prompts(vocabulary, entries, self.chat_format),
@@ -309,7 +309,7 @@ def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-  """A model's turn as text, and why it ended: see `sample.Completion`."""
+  """A model's turn as text, and why it ended: see `generate.Completion`."""
 
   text: str
   finish: str = 'stop'

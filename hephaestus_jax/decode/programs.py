@@ -1,0 +1,90 @@
+"""The two compiled programs of decoding, over a fixed number of rows.
+
+`prefill` reads a piece of some prompts, `decode` one token of every row. Both
+end in the choice of the next token. The cache is donated: it is written where
+it lies. Array names: see model.py and sampling.py; R rows of a prefill.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hephaestus_jax import model, partitioning
+from hephaestus_jax.decode import sampling
+
+Cache = tuple[model.LayerCache, ...]
+
+
+@functools.partial(
+  jax.jit,
+  static_argnames=('config', 'vocab_size'),
+  donate_argnames='cache',
+)
+def prefill(
+  config: model.Config,
+  weights: dict[str, Any],
+  cache: Cache,
+  tokens_RL: jax.Array,
+  positions_RL: jax.Array,
+  rows_R: jax.Array,
+  settings: sampling.Settings,
+  *,
+  vocab_size: int,
+) -> tuple[sampling.Choice, Cache]:
+  """Reads a piece of each prompt; what follows its last token is chosen.
+
+  Args:
+    positions_RL: -1 is padding, on the right.
+    rows_R: of the cache; a row that isn't there is padding as a whole.
+    vocab_size: tokens that may be chosen.
+  """
+  hidden_RLD, cache = model.forward_cached(
+    config, weights, tokens_RL, positions_RL, cache, rows_R
+  )
+  last_R = jnp.maximum(jnp.sum(positions_RL >= 0, axis=1) - 1, 0)
+  hidden_R1D = jnp.take_along_axis(hidden_RLD, last_R[:, None, None], axis=1)
+  return _choose(config, weights, hidden_R1D, settings, vocab_size), cache
+
+
+@functools.partial(
+  jax.jit,
+  static_argnames=('config', 'vocab_size'),
+  donate_argnames='cache',
+)
+def decode(
+  config: model.Config,
+  weights: dict[str, Any],
+  cache: Cache,
+  tokens_B: jax.Array,
+  positions_B: jax.Array,
+  settings: sampling.Settings,
+  *,
+  vocab_size: int,
+) -> tuple[sampling.Choice, Cache]:
+  """Reads one token of each row, and chooses the one after it.
+
+  Args:
+    positions_B: -1 where a row has nothing to read.
+    vocab_size: tokens that may be chosen.
+  """
+  hidden_B1D, cache = model.forward_cached(
+    config, weights, tokens_B[:, None], positions_B[:, None], cache
+  )
+  return _choose(config, weights, hidden_B1D, settings, vocab_size), cache
+
+
+def _choose(
+  config: model.Config,
+  weights: dict[str, Any],
+  hidden_B1D: jax.Array,
+  settings: sampling.Settings,
+  vocab_size: int,
+) -> sampling.Choice:
+  logits_B1V = model.unembed(config, weights, hidden_B1D)
+  choice = sampling.choose(logits_B1V[:, 0, :vocab_size], settings)
+  # Every process reads it.
+  return jax.tree.map(
+    lambda x: partitioning.constrain(x, *[None] * x.ndim), choice
+  )
