@@ -4,7 +4,10 @@ Two ways lead there, both from Debian: bubblewrap where it is installed, and
 `unshare` from util-linux, which every Debian has and which needs root or user
 namespaces. Inside, the program sees system folders and the paths it is given,
 all read-only, and an empty /tmp, which is also its home. It has no
-capabilities, no /proc, and limits on time, memory, processes and output.
+capabilities, no /proc, and limits on time, memory, processes and output. The
+kernel holds each process to them; what all of them take together is looked at
+several times a second, and should the machine run out of memory all the same
+(there are ways to hold some that no process owns), the program goes first.
 """
 
 import contextlib
@@ -16,7 +19,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+
+import psutil
 
 from hephaestus_jax import errors
 
@@ -69,6 +75,10 @@ chroot "$root" "$@"
 exit $?
 """
 NOBODY = 65534
+OPEN_FILES = 256  # of each process
+LOOK_EVERY = 0.1  # seconds between two looks at what all processes take
+# In front of everything: whom the kernel ends first where memory runs out.
+FIRST_TO_GO = ('choom', '-n', '1000', '--')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +89,8 @@ class Result:
     returncode: its exit status; negative, or 128 and more, after a signal.
     stdout: what it wrote, cut at the output limit.
     stderr: likewise.
-    stopped: '' where it ended by itself, 'timeout' or 'output' where a limit
-      was reached.
+    stopped: '' where it ended by itself; 'timeout', 'memory', 'processes' or
+      'output' where that limit was reached.
   """
 
   returncode: int
@@ -106,7 +116,8 @@ def run(
     stdin: what the program reads.
     readable: absolute paths that it sees besides the system's, read-only.
     timeout: seconds on the clock, and of CPU time for each process.
-    memory_bytes: address space of each process, and room in /tmp.
+    memory_bytes: address space of each process, memory of all together (what
+      two share counts twice), and room in /tmp.
     output_bytes: limit on stdout, on stderr, and on any file it writes.
     processes: how many there may be at once.
     method: one of METHODS; 'auto', the first that works here; or 'none':
@@ -123,6 +134,7 @@ def run(
     f'--cpu={max(1, round(timeout))}',
     f'--fsize={output_bytes}',
     f'--nproc={processes}',
+    f'--nofile={OPEN_FILES}',
     '--core=0',
     *command,
   ]
@@ -137,22 +149,17 @@ def run(
     # Files, not pipes: the size limit of the kernel holds for them, and
     # nobody needs to read while the program runs.
     process = subprocess.Popen(
-      wrapped,
+      [*FIRST_TO_GO, *wrapped],
       stdin=input_file,
       stdout=stdout,
       stderr=stderr,
       env=ENVIRONMENT,
       start_new_session=True,
     )
-    stopped = ''
     try:
-      process.wait(timeout)
-    except subprocess.TimeoutExpired:
-      stopped = 'timeout'
+      stopped = wait(process, timeout, memory_bytes, processes)
     finally:
-      with contextlib.suppress(ProcessLookupError):  # it ended by itself
-        os.killpg(process.pid, signal.SIGKILL)
-      process.wait()
+      end(process)
     written = []
     for file in (stdout, stderr):
       file.seek(0)
@@ -160,6 +167,54 @@ def run(
       if len(written[-1]) == output_bytes:
         stopped = stopped or 'output'
   return Result(process.returncode, written[0], written[1], stopped)
+
+
+def wait(
+  process: subprocess.Popen[bytes],
+  timeout: float,
+  memory_bytes: int,
+  processes: int,
+) -> str:
+  """Waits until a process has ended, or until a limit is reached.
+
+  Returns:
+    '', or 'timeout', 'memory' or 'processes': what the process and all that it
+    started took too much of. Nothing is ended here.
+  """
+  until = time.monotonic() + timeout
+  while True:
+    try:
+      process.wait(max(0.0, min(LOOK_EVERY, until - time.monotonic())))
+      return ''
+    except subprocess.TimeoutExpired:
+      pass
+    if time.monotonic() >= until:
+      return 'timeout'
+    memory, number = _taken(process.pid)
+    if memory > memory_bytes:
+      return 'memory'
+    # What isolates the program, and its shell, come on top.
+    if number > processes + 8:
+      return 'processes'
+
+
+def _taken(pid: int) -> tuple[int, int]:
+  """Bytes of memory and number of the processes that come from one."""
+  memory, number = 0, 0
+  with contextlib.suppress(psutil.NoSuchProcess):
+    ours = psutil.Process(pid)
+    for process in (ours, *ours.children(recursive=True)):
+      with contextlib.suppress(psutil.NoSuchProcess):
+        memory += process.memory_info().rss
+        number += 1
+  return memory, number
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+  """Ends a process that leads its session, and with it its namespace."""
+  with contextlib.suppress(ProcessLookupError):  # it ended by itself
+    os.killpg(process.pid, signal.SIGKILL)
+  process.wait()
 
 
 @functools.cache
