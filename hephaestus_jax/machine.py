@@ -7,17 +7,21 @@ So here it gets a root of its own: the system's /usr under a layer in memory
 /var. Bubblewrap keeps it away from the rest: no network, no processes but its
 own, no devices, and of root's powers only those over files and users.
 
-The kernel counts no processes of root, so memory and processes are looked at
-several times a second; a machine that takes too much is ended.
+A control group holds the machine's processes and memory where root may make
+one; they are looked at several times a second besides, and a machine that takes
+too much is ended. (The kernel's other limit on processes doesn't hold for root,
+and a fork bomb is faster than any look.)
 """
 
 import contextlib
 import functools
 import os
+import pathlib
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 from hephaestus_jax import errors, sandbox
@@ -38,10 +42,28 @@ SETTINGS = (
   *('profile', 'protocols', 'security', 'services', 'shells', 'skel'),
   'timezone',
 )
+ENVIRONMENT = {
+  'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  'HOME': '/root',
+  'USER': 'root',
+  'LANG': 'C.UTF-8',
+}
+GROUPS = pathlib.Path('/sys/fs/cgroup')
 # `sh` builds the root in a private mount namespace and becomes bubblewrap.
 BUILD = """
 set -eu
-folder=$1 size=$2 settings=$3; shift 3
+folder=$1 size=$2 settings=$3 memory=$4 processes=$5; shift 5
+confine() { # hierarchy (of version 1; '' for version 2), file, limit
+  group=/sys/fs/cgroup$1/hephaestus-$$
+  if [ -e "/sys/fs/cgroup$1/cgroup.procs" ] && mkdir -p "$group" &&
+    [ -e "$group/$2" ]; then
+    echo "$3" > "$group/$2" && echo $$ > "$group/cgroup.procs"
+  fi
+}
+confine /pids pids.max "$processes" || true
+confine /memory memory.limit_in_bytes "$memory" || true
+confine '' pids.max "$processes" || true
+confine '' memory.max "$memory" || true
 mount -t tmpfs -o "size=$size,mode=755" tmpfs "$folder"
 root=$folder/root
 mkdir -m 755 "$root"
@@ -103,11 +125,14 @@ def opened(
   check()
   with tempfile.TemporaryDirectory() as folder:
     process = subprocess.Popen(
-      [*sandbox.FIRST_TO_GO, *_isolated(command, folder, disk_bytes)],
+      [
+        *sandbox.FIRST_TO_GO,
+        *_isolated(command, folder, disk_bytes, memory_bytes, processes),
+      ],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
-      env={**sandbox.ENVIRONMENT, 'HOME': '/root', 'USER': 'root'},
+      env=ENVIRONMENT,
       start_new_session=True,
     )
 
@@ -122,6 +147,7 @@ def opened(
     finally:
       sandbox.end(process)
       watching.join()
+      _remove_groups(process.pid)
       for pipe in (process.stdin, process.stdout):
         if pipe:
           with contextlib.suppress(BrokenPipeError):
@@ -153,25 +179,47 @@ def check() -> None:
       'leave the environments out that need a shell.'
     )
   with tempfile.TemporaryDirectory() as folder:
-    tried = subprocess.run(
-      _isolated(['/bin/true'], folder, 1 << 20),
-      env=sandbox.ENVIRONMENT,
-      capture_output=True,
+    tried = subprocess.Popen(
+      _isolated(['/bin/true'], folder, 1 << 20, 1 << 30, 64),
+      env=ENVIRONMENT,
+      stderr=subprocess.PIPE,
     )
+    _, told = tried.communicate()
+    _remove_groups(tried.pid)
   if tried.returncode:
     raise errors.UserError(
       'This system lets nobody build a machine for an agent: '
-      f'{tried.stderr.decode(errors="replace").strip()[-300:]}. Namespaces and '
+      f'{told.decode(errors="replace").strip()[-300:]}. Namespaces and '
       'overlayfs must be allowed; or leave the environments out that need a '
       'shell.'
     )
 
 
-def _isolated(command: Sequence[str], folder: str, size: int) -> list[str]:
+def _remove_groups(pid: int) -> None:
+  """Removes the control groups of a machine, once its processes have gone."""
+  for group in (
+    *GROUPS.glob(f'hephaestus-{pid}'),
+    *GROUPS.glob(f'*/hephaestus-{pid}'),
+  ):
+    for _ in range(100):
+      with contextlib.suppress(OSError):
+        group.rmdir()
+        break
+      time.sleep(0.05)
+
+
+def _isolated(
+  command: Sequence[str],
+  folder: str,
+  disk_bytes: int,
+  memory_bytes: int,
+  processes: int,
+) -> list[str]:
   knobs = [f'/proc/{name}' for name in KNOBS]
   return [
     *('setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount'),
-    *('sh', '-c', BUILD, 'sh', folder, str(size), ' '.join(SETTINGS)),
+    *('sh', '-c', BUILD, 'sh', folder, str(disk_bytes), ' '.join(SETTINGS)),
+    *(str(memory_bytes), str(processes)),
     *('--die-with-parent', '--unshare-pid', '--unshare-net', '--unshare-ipc'),
     *('--unshare-uts', '--unshare-cgroup-try', '--hostname', 'machine'),
     *('--dev', '/dev', '--proc', '/proc'),
