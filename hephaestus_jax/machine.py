@@ -20,7 +20,6 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -136,22 +135,11 @@ def opened(
       start_new_session=True,
     )
 
-    def watch() -> None:
-      if sandbox.wait(process, timeout, memory_bytes, processes):
-        sandbox.end(process)
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
     try:
-      yield process
+      with sandbox.watched(process, timeout, memory_bytes, processes):
+        yield process
     finally:
-      sandbox.end(process)
-      watching.join()
       _remove_groups(process.pid)
-      for pipe in (process.stdin, process.stdout):
-        if pipe:
-          with contextlib.suppress(BrokenPipeError):
-            pipe.close()
 
 
 @functools.cache

@@ -13,12 +13,14 @@ several times a second, and should the machine run out of memory all the same
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -129,13 +131,8 @@ def run(
   if method == 'auto':
     method = available()
   limits = [
-    'prlimit',
-    f'--as={memory_bytes}',
+    *_limits(memory_bytes, output_bytes, processes),
     f'--cpu={max(1, round(timeout))}',
-    f'--fsize={output_bytes}',
-    f'--nproc={processes}',
-    f'--nofile={OPEN_FILES}',
-    '--core=0',
     *command,
   ]
   with (
@@ -169,9 +166,91 @@ def run(
   return Result(process.returncode, written[0], written[1], stopped)
 
 
+@contextlib.contextmanager
+def service(
+  command: Sequence[str],
+  *,
+  folder: str,
+  readable: Sequence[str] = (),
+  memory_bytes: int = 1 << 30,
+  output_bytes: int = 256 << 20,
+  processes: int = 128,
+) -> Iterator[subprocess.Popen[bytes]]:
+  """Runs a program like `run` does, until the end of the context.
+
+  Its stdin is empty, its stdout and stderr are one pipe.
+
+  Args:
+    folder: where it may write as well, such as the socket that others reach it
+      by; open to everybody.
+    readable, memory_bytes, output_bytes, processes: as for `run`.
+
+  Raises:
+    errors.UserError: bubblewrap is not installed, or not allowed.
+  """
+  if available() != 'bubblewrap':
+    raise errors.UserError(
+      'A service for an agent needs bubblewrap, which is not installed or not '
+      'allowed here. Run `apt-get install bubblewrap`.'
+    )
+  limits = [*_limits(memory_bytes, output_bytes, processes), *command]
+  with _wrapped(
+    'bubblewrap', limits, readable, memory_bytes, folder
+  ) as wrapped:
+    process = subprocess.Popen(
+      [*FIRST_TO_GO, *wrapped],
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      env=ENVIRONMENT,
+      start_new_session=True,
+    )
+    with watched(process, None, memory_bytes, processes):
+      yield process
+
+
+@contextlib.contextmanager
+def watched(
+  process: subprocess.Popen[bytes],
+  timeout: float | None,
+  memory_bytes: int,
+  processes: int,
+) -> Iterator[None]:
+  """Ends a process at the end of the context, or when it takes too much."""
+
+  def watch() -> None:
+    if wait(process, timeout, memory_bytes, processes):
+      end(process)
+
+  watching = threading.Thread(target=watch, daemon=True)
+  watching.start()
+  try:
+    yield
+  finally:
+    end(process)
+    watching.join()
+    for pipe in (process.stdin, process.stdout):
+      if pipe:
+        with contextlib.suppress(BrokenPipeError):
+          pipe.close()
+
+
+def _limits(
+  memory_bytes: int, output_bytes: int, processes: int
+) -> tuple[str, ...]:
+  return (
+    'prlimit',
+    f'--as={memory_bytes}',
+    f'--fsize={output_bytes}',
+    f'--nproc={processes}',
+    f'--nofile={OPEN_FILES}',
+    '--core=0',
+  )
+
+
 def wait(
   process: subprocess.Popen[bytes],
-  timeout: float,
+  timeout: float | None,
   memory_bytes: int,
   processes: int,
 ) -> str:
@@ -181,7 +260,7 @@ def wait(
     '', or 'timeout', 'memory' or 'processes': what the process and all that it
     started took too much of. Nothing is ended here.
   """
-  until = time.monotonic() + timeout
+  until = time.monotonic() + (math.inf if timeout is None else timeout)
   while True:
     try:
       process.wait(max(0.0, min(LOOK_EVERY, until - time.monotonic())))
@@ -238,9 +317,16 @@ def available() -> str:
 
 @contextlib.contextmanager
 def _wrapped(
-  method: str, command: Sequence[str], readable: Sequence[str], size: int
+  method: str,
+  command: Sequence[str],
+  readable: Sequence[str],
+  size: int,
+  writable: str | None = None,
 ) -> Iterator[list[str]]:
-  """`command` with what isolates it in front."""
+  """`command` with what isolates it in front.
+
+  Only bubblewrap makes anything but /tmp writable.
+  """
   paths = _outermost([*SYSTEM_PATHS, *readable])
   root = os.geteuid() == 0
   # Root gives its identity up, since for root the kernel counts no processes.
@@ -260,6 +346,10 @@ def _wrapped(
       for parent in reversed(pathlib.PurePath(path).parents):
         binds += ['--dir', str(parent)]
       binds += ['--ro-bind-try', path, path]
+    if writable is not None:
+      for parent in reversed(pathlib.PurePath(writable).parents):
+        binds += ['--dir', str(parent)]
+      binds += ['--bind', writable, writable]
     kept = ('CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP')  # what setpriv needs
     capabilities = [word for name in kept for word in ('--cap-add', name)]
     yield [
