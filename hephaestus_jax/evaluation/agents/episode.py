@@ -85,6 +85,7 @@ class Episode:
     score: the status at the end -> 0.0 to 1.0.
     solution: a reply that leads to the goal from here, as the task's own
       solution has it; '' where it has none. For checks of the environment.
+    status: '', or how the task has ended before anybody was asked.
   """
 
   conversation: Conversation
@@ -92,6 +93,7 @@ class Episode:
   act: Callable[[str, Conversation], Turn]
   score: Callable[[str], float]
   solution: Callable[[], str]
+  status: str = ''
 
 
 class Environment(Protocol):

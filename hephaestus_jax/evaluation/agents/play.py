@@ -99,7 +99,9 @@ def play(
       under_way = []
       for task in tasks[first : first + abreast]:
         opened = stack.enter_context(environment.open(task))
-        under_way.append(_UnderWay(task, opened, opened.conversation, []))
+        under_way.append(
+          _UnderWay(task, opened, opened.conversation, [], opened.status)
+        )
       for _ in range(environment.rounds):
         waiting = [one for one in under_way if not one.status]
         if not waiting:
