@@ -80,7 +80,9 @@ def text(node: Any, numbers: Mapping[str, int]) -> str:
 
 def _pieces(node: Any, numbers: Mapping[str, int]) -> Iterator[str]:
   if node.tag == 'text':
-    yield ' '.join(_plain(node.text).split()[:WORDS])
+    # Mind2Web loses the quotes of texts, and keeps those of attributes.
+    words = (node.text or '').split()[:WORDS]
+    yield ' '.join(words).replace('"', ' ')
     return
   opening = [node.tag]
   if ID in node.attrib:
@@ -106,8 +108,4 @@ def _telling(node: Any) -> list[str]:
     value = ' '.join(words[:WORDS_OF_VALUE])
     if value and value not in values:
       values.append(value)
-  return _plain(' '.join(values)).split()[:WORDS]
-
-
-def _plain(words: str | None) -> str:
-  return (words or '').replace('"', ' ')
+  return ' '.join(values).split()[:WORDS]

@@ -153,12 +153,12 @@ def test_a_page_is_cut_to_what_is_near(environment):
   page = lxml.etree.fromstring(PAGE)
   view, choices = web_browsing.viewed(page, ['5', '7'])
   assert view == (
-    '<html> <form> <input id=0 text where to? isle /> '
+    '<html> <form> <input id=0 text where to? "isle" /> '
     '<select day> <option id=1 mon> Monday </option> </select> '
     '</form> </html>'
   )
   assert choices == [
-    ('5', '<input id=0 text where to? isle />'),
+    ('5', '<input id=0 text where to? "isle" />'),
     ('7', '<option id=1 mon> Monday </option>'),
   ]
 
