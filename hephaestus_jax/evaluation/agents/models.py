@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hephaestus_jax import chat, language_model, model, replies, sample
+from hephaestus_jax import (
+  chat,
+  errors,
+  language_model,
+  model,
+  replies,
+  sample,
+)
 from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.corpus import document
 from hephaestus_jax.evaluation.agents import episode, play
@@ -35,7 +42,17 @@ def generating(
   max_prompt_tokens: int,
   batch_size: int,
 ) -> play.Agent:
-  """A checkpoint, greedy. A prompt that is too long has filled its context."""
+  """A checkpoint, greedy. A prompt that is too long has filled its context.
+
+  Raises:
+    errors.UserError: the vocabulary has more tokens than the model.
+  """
+  if vocabulary.vocab_size > config.vocab_size:
+    raise errors.UserError(
+      f'agent_bench.AgentBench.tokenizer has {vocabulary.vocab_size} tokens, '
+      f'and model.Config.vocab_size = {config.vocab_size}. Use the vocabulary '
+      'that the model was trained with.'
+    )
   end = vocabulary.token_id(chat.TURN_END)
   stop_ids = [vocabulary.eos_id] + ([] if end is None else [end])
   start = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
