@@ -16,6 +16,7 @@ import functools
 import math
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -76,7 +77,9 @@ mount -o remount,bind,ro,nosuid,nodev "$root"
 chroot "$root" "$@"
 exit $?
 """
-NOBODY = 65534
+# Users that nobody is. Each program is another one: the kernel counts processes
+# per user, and those of one program shall not be another's limit.
+USERS = (1 << 20, 1 << 30)
 OPEN_FILES = 256  # of each process
 LOOK_EVERY = 0.1  # seconds between two looks at what all processes take
 # In front of everything: whom the kernel ends first where memory runs out.
@@ -331,7 +334,8 @@ def _wrapped(
   root = os.geteuid() == 0
   # Root gives its identity up, since for root the kernel counts no processes.
   # Others stay who they are: in a user namespace there is nobody else to be.
-  identity = [f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups']
+  other = random.SystemRandom().randrange(*USERS)
+  identity = [f'--reuid={other}', f'--regid={other}', '--clear-groups']
   command = [
     *('setpriv', *(identity if root else [])),
     *('--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'),

@@ -3,6 +3,7 @@
 An attempt is code; where it succeeds it prints ESCAPED, or the host shows it.
 """
 
+import concurrent.futures
 import ctypes
 import functools
 import json
@@ -291,8 +292,10 @@ def test_nothing_outside_is_reached(name, method, host):
 def test_nothing_is_exhausted(name, method, host):
   code, stopped = EXHAUSTS[name]
   start = time.monotonic()
-  result = attempt(code, host, method)
-  assert time.monotonic() - start < 10
+  # Where time isn't the limit, a busy machine shall not make it one.
+  timeout = 2 if stopped in (None, 'timeout') else 30
+  result = attempt(code, host, method, timeout=timeout)
+  assert time.monotonic() - start < 30
   assert b'ESCAPED' not in result.stdout, result
   assert len(result.stdout) <= 1 << 20
   if stopped is not None:
@@ -300,6 +303,15 @@ def test_nothing_is_exhausted(name, method, host):
   if stopped == '':
     assert result.returncode != 0
   assert unharmed(host)
+
+
+def test_a_program_has_its_processes_whatever_others_do():
+  sleeping = ['/bin/sh', '-c', 'for i in 1 2 3 4 5 6; do sleep 2 & done; wait']
+  with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    ended = list(
+      pool.map(lambda _: sandbox.run(sleeping, processes=9), range(3))
+    )
+  assert [(one.returncode, one.stderr) for one in ended] == [(0, b'')] * 3
 
 
 # Attempts of somebody who is root in a machine of their own.
@@ -364,22 +376,22 @@ def test_what_root_writes_is_its_own(host, machines):
 @pytest.mark.parametrize(
   'code, limits',
   [
-    ('while True: os.fork()', {'processes': 50, 'timeout': 20}),
+    ('while True: os.fork()', {'processes': 50, 'timeout': 60}),
     (
       'x = [bytearray(1 << 20)]\nwhile True: x.append(bytearray(1 << 24))',
-      {'memory_bytes': 300 << 20, 'timeout': 20},
+      {'memory_bytes': 300 << 20, 'timeout': 60},
     ),
     ('time.sleep(999)', {'timeout': 0.5}),
     (
       "while True: open('/usr/x', 'ab').write(bytes(1 << 20))",
-      {'disk_bytes': 16 << 20, 'timeout': 20},
+      {'disk_bytes': 16 << 20, 'timeout': 60},
     ),
   ],
 )
 def test_a_machine_that_takes_too_much_is_ended(code, limits, host, machines):
   start = time.monotonic()
   in_machine(code, host, **limits)
-  assert time.monotonic() - start < 10
+  assert time.monotonic() - start < 30
 
 
 def test_no_process_of_a_machine_outlives_it(host, machines):

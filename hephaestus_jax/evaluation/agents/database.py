@@ -38,7 +38,7 @@ HASHED_BYTES = 1024
 PROGRAMS = ('bwrap', 'mariadbd', 'mariadb-install-db', 'my_print_defaults')
 SERVER = """
 mkdir /tmp/files
-cp -a "$1/." /tmp/data
+cp -r "$1/." /tmp/data
 exec mariadbd --no-defaults --datadir=/tmp/data --socket="$2" \\
   --pid-file=/tmp/pid --secure-file-priv=/tmp/files \\
   --skip-networking --skip-log-bin \\
@@ -203,6 +203,9 @@ def _installed() -> tempfile.TemporaryDirectory[str]:
       'mariadb-install-db failed: '
       f'{(made.stderr + made.stdout)[-300:].decode(errors="replace")}'
     )
+  # The server is nobody in particular, and makes a copy of its own.
+  for path in pathlib.Path(folder.name).rglob('*'):
+    path.chmod(0o755 if path.is_dir() else 0o644)
   return folder
 
 
