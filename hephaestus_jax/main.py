@@ -12,6 +12,7 @@ import errno
 import importlib
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any

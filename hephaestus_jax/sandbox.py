@@ -4,19 +4,28 @@ Two ways lead there, both from Debian: bubblewrap where it is installed, and
 `unshare` from util-linux, which every Debian has and which needs root or user
 namespaces. Inside, the program sees system folders and the paths it is given,
 all read-only, and an empty /tmp, which is also its home. It has no
-capabilities, no /proc, and limits on time, memory, processes and output.
+capabilities, no /proc, and limits on time, memory, processes and output. The
+kernel holds each process to them; what all of them take together is looked at
+several times a second, and should the machine run out of memory all the same
+(there are ways to hold some that no process owns), the program goes first.
 """
 
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
+
+import psutil
 
 from hephaestus_jax import errors
 
@@ -68,7 +77,13 @@ mount -o remount,bind,ro,nosuid,nodev "$root"
 chroot "$root" "$@"
 exit $?
 """
-NOBODY = 65534
+# Users that nobody is. Each program is another one: the kernel counts processes
+# per user, and those of one program shall not be another's limit.
+USERS = (1 << 20, 1 << 30)
+OPEN_FILES = 256  # of each process
+LOOK_EVERY = 0.1  # seconds between two looks at what all processes take
+# In front of everything: whom the kernel ends first where memory runs out.
+FIRST_TO_GO = ('choom', '-n', '1000', '--')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +94,8 @@ class Result:
     returncode: its exit status; negative, or 128 and more, after a signal.
     stdout: what it wrote, cut at the output limit.
     stderr: likewise.
-    stopped: '' where it ended by itself, 'timeout' or 'output' where a limit
-      was reached.
+    stopped: '' where it ended by itself; 'timeout', 'memory', 'processes' or
+      'output' where that limit was reached.
   """
 
   returncode: int
@@ -106,7 +121,8 @@ def run(
     stdin: what the program reads.
     readable: absolute paths that it sees besides the system's, read-only.
     timeout: seconds on the clock, and of CPU time for each process.
-    memory_bytes: address space of each process, and room in /tmp.
+    memory_bytes: address space of each process, memory of all together (what
+      two share counts twice), and room in /tmp.
     output_bytes: limit on stdout, on stderr, and on any file it writes.
     processes: how many there may be at once.
     method: one of METHODS; 'auto', the first that works here; or 'none':
@@ -118,12 +134,8 @@ def run(
   if method == 'auto':
     method = available()
   limits = [
-    'prlimit',
-    f'--as={memory_bytes}',
+    *_limits(memory_bytes, output_bytes, processes),
     f'--cpu={max(1, round(timeout))}',
-    f'--fsize={output_bytes}',
-    f'--nproc={processes}',
-    '--core=0',
     *command,
   ]
   with (
@@ -137,22 +149,17 @@ def run(
     # Files, not pipes: the size limit of the kernel holds for them, and
     # nobody needs to read while the program runs.
     process = subprocess.Popen(
-      wrapped,
+      [*FIRST_TO_GO, *wrapped],
       stdin=input_file,
       stdout=stdout,
       stderr=stderr,
       env=ENVIRONMENT,
       start_new_session=True,
     )
-    stopped = ''
     try:
-      process.wait(timeout)
-    except subprocess.TimeoutExpired:
-      stopped = 'timeout'
+      stopped = wait(process, timeout, memory_bytes, processes)
     finally:
-      with contextlib.suppress(ProcessLookupError):  # it ended by itself
-        os.killpg(process.pid, signal.SIGKILL)
-      process.wait()
+      end(process)
     written = []
     for file in (stdout, stderr):
       file.seek(0)
@@ -160,6 +167,136 @@ def run(
       if len(written[-1]) == output_bytes:
         stopped = stopped or 'output'
   return Result(process.returncode, written[0], written[1], stopped)
+
+
+@contextlib.contextmanager
+def service(
+  command: Sequence[str],
+  *,
+  folder: str,
+  readable: Sequence[str] = (),
+  memory_bytes: int = 1 << 30,
+  output_bytes: int = 256 << 20,
+  processes: int = 128,
+) -> Iterator[subprocess.Popen[bytes]]:
+  """Runs a program like `run` does, until the end of the context.
+
+  Its stdin is empty, its stdout and stderr are one pipe.
+
+  Args:
+    folder: where it may write as well, such as the socket that others reach it
+      by; open to everybody.
+    readable, memory_bytes, output_bytes, processes: as for `run`.
+
+  Raises:
+    errors.UserError: bubblewrap is not installed, or not allowed.
+  """
+  if available() != 'bubblewrap':
+    raise errors.UserError(
+      'A service for an agent needs bubblewrap, which is not installed or not '
+      'allowed here. Run `apt-get install bubblewrap`.'
+    )
+  limits = [*_limits(memory_bytes, output_bytes, processes), *command]
+  with _wrapped(
+    'bubblewrap', limits, readable, memory_bytes, folder
+  ) as wrapped:
+    process = subprocess.Popen(
+      [*FIRST_TO_GO, *wrapped],
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      env=ENVIRONMENT,
+      start_new_session=True,
+    )
+    with watched(process, None, memory_bytes, processes):
+      yield process
+
+
+@contextlib.contextmanager
+def watched(
+  process: subprocess.Popen[bytes],
+  timeout: float | None,
+  memory_bytes: int,
+  processes: int,
+) -> Iterator[None]:
+  """Ends a process at the end of the context, or when it takes too much."""
+
+  def watch() -> None:
+    if wait(process, timeout, memory_bytes, processes):
+      end(process)
+
+  watching = threading.Thread(target=watch, daemon=True)
+  watching.start()
+  try:
+    yield
+  finally:
+    end(process)
+    watching.join()
+    for pipe in (process.stdin, process.stdout):
+      if pipe:
+        with contextlib.suppress(BrokenPipeError):
+          pipe.close()
+
+
+def _limits(
+  memory_bytes: int, output_bytes: int, processes: int
+) -> tuple[str, ...]:
+  return (
+    'prlimit',
+    f'--as={memory_bytes}',
+    f'--fsize={output_bytes}',
+    f'--nproc={processes}',
+    f'--nofile={OPEN_FILES}',
+    '--core=0',
+  )
+
+
+def wait(
+  process: subprocess.Popen[bytes],
+  timeout: float | None,
+  memory_bytes: int,
+  processes: int,
+) -> str:
+  """Waits until a process has ended, or until a limit is reached.
+
+  Returns:
+    '', or 'timeout', 'memory' or 'processes': what the process and all that it
+    started took too much of. Nothing is ended here.
+  """
+  until = time.monotonic() + (math.inf if timeout is None else timeout)
+  while True:
+    try:
+      process.wait(max(0.0, min(LOOK_EVERY, until - time.monotonic())))
+      return ''
+    except subprocess.TimeoutExpired:
+      pass
+    if time.monotonic() >= until:
+      return 'timeout'
+    memory, number = _taken(process.pid)
+    if memory > memory_bytes:
+      return 'memory'
+    # What isolates the program, and its shell, come on top.
+    if number > processes + 8:
+      return 'processes'
+
+
+def _taken(pid: int) -> tuple[int, int]:
+  """Bytes of memory and number of the processes that come from one."""
+  memory, number = 0, 0
+  with contextlib.suppress(psutil.NoSuchProcess):
+    ours = psutil.Process(pid)
+    for process in (ours, *ours.children(recursive=True)):
+      with contextlib.suppress(psutil.NoSuchProcess):
+        memory += process.memory_info().rss
+        number += 1
+  return memory, number
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+  """Ends a process that leads its session, and with it its namespace."""
+  with contextlib.suppress(ProcessLookupError):  # it ended by itself
+    os.killpg(process.pid, signal.SIGKILL)
+  process.wait()
 
 
 @functools.cache
@@ -183,14 +320,22 @@ def available() -> str:
 
 @contextlib.contextmanager
 def _wrapped(
-  method: str, command: Sequence[str], readable: Sequence[str], size: int
+  method: str,
+  command: Sequence[str],
+  readable: Sequence[str],
+  size: int,
+  writable: str | None = None,
 ) -> Iterator[list[str]]:
-  """`command` with what isolates it in front."""
+  """`command` with what isolates it in front.
+
+  Only bubblewrap makes anything but /tmp writable.
+  """
   paths = _outermost([*SYSTEM_PATHS, *readable])
   root = os.geteuid() == 0
   # Root gives its identity up, since for root the kernel counts no processes.
   # Others stay who they are: in a user namespace there is nobody else to be.
-  identity = [f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups']
+  other = random.SystemRandom().randrange(*USERS)
+  identity = [f'--reuid={other}', f'--regid={other}', '--clear-groups']
   command = [
     *('setpriv', *(identity if root else [])),
     *('--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'),
@@ -205,6 +350,10 @@ def _wrapped(
       for parent in reversed(pathlib.PurePath(path).parents):
         binds += ['--dir', str(parent)]
       binds += ['--ro-bind-try', path, path]
+    if writable is not None:
+      for parent in reversed(pathlib.PurePath(writable).parents):
+        binds += ['--dir', str(parent)]
+      binds += ['--bind', writable, writable]
     kept = ('CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP')  # what setpriv needs
     capabilities = [word for name in kept for word in ('--cap-add', name)]
     yield [

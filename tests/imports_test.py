@@ -33,7 +33,7 @@ FLOORS = (
     *('corpus.files', 'corpus.forge', 'corpus.runner'),
   ),
   (
-    *('data', 'model', 'tokenizer', 'language_model'),
+    *('data', 'model', 'tokenizer', 'language_model', 'machine'),
     *('corpus.adapters', 'corpus.filters', 'corpus.lines'),
     *('corpus.datasets', 'corpus.ledger'),
   ),

@@ -3,6 +3,7 @@
 <output_dir>/<benchmark>.json                what was measured
 <output_dir>/<benchmark>_completions.jsonl   what the model wrote, and why
                                              it counted or did not
+<output_dir>/<benchmark>_trajectories/       what agents did, as `lines` says
 """
 
 import contextlib
@@ -18,8 +19,10 @@ from jax.sharding import Mesh
 
 from hephaestus_jax import artefacts, checkpoints, errors, partitioning
 from hephaestus_jax import model as transformer
+from hephaestus_jax.corpus import lines
 
 COMPLETIONS = 'completions'
+TRAJECTORIES = 'trajectories'
 
 
 class Benchmark(Protocol):
@@ -30,19 +33,24 @@ class Benchmark(Protocol):
   def identity(self) -> Mapping[str, Any]:
     """JSON that its results depend on, besides the model.
 
-    'tokenizer' in it is the fingerprint of the vocabulary that it reads.
+    'tokenizer' in it is the fingerprint of the vocabulary that it reads; None
+    where it measures a model that is served, and no checkpoint.
     """
 
   def __call__(
     self, config: transformer.Config, params: dict[str, Any]
   ) -> dict[str, Any]:
-    """Results as JSON; a list under 'completions' goes to a file of its own."""
+    """Results as JSON.
+
+    A list under 'completions' goes to a file of its own; Documents under
+    'trajectories', to a folder.
+    """
 
 
 def evaluate(
   *,
   model: transformer.Config,
-  checkpoint: str,
+  checkpoint: str | None,
   benchmarks: Sequence[Benchmark],
   output_dir: str,
   mesh: Mesh | None = None,
@@ -52,7 +60,8 @@ def evaluate(
 
   Args:
     model: the network that the checkpoint holds.
-    checkpoint: a stage's folder (its newest checkpoint) or a step's.
+    checkpoint: a stage's folder (its newest checkpoint) or a step's; None where
+      all benchmarks measure a model that is served.
     benchmarks: each under another name.
     output_dir: where the results go.
     mesh: the devices; None: all of them, parameters cut over them.
@@ -78,7 +87,7 @@ def evaluate(
     benchmark.name: benchmark.identity() for benchmark in benchmarks
   }
   inputs = {
-    'checkpoint': _checkpoint_identity(pathlib.Path(checkpoint), identities),
+    'checkpoint': _checkpoint_identity(checkpoint, identities),
     'benchmarks': identities,
   }
   folder = pathlib.Path(output_dir)
@@ -90,9 +99,11 @@ def evaluate(
       jax.config.update('jax_compilation_cache_dir', compilation_cache)
       jit_cache.reset_cache()  # else the process's first jit has decided it
     mesh = partitioning.make_mesh() if mesh is None else mesh
-    params = checkpoints.restore_parameters(
-      checkpoint, transformer.placed(model, mesh)
-    )
+    params = {}
+    if checkpoint is not None:
+      params = checkpoints.restore_parameters(
+        checkpoint, transformer.placed(model, mesh)
+      )
     with artefacts.written(folder, inputs) as target:
       for benchmark in benchmarks:
         with jax.set_mesh(mesh) if mesh.size > 1 else contextlib.nullcontext():
@@ -102,6 +113,10 @@ def evaluate(
             target / f'{benchmark.name}_{COMPLETIONS}.jsonl',
             result.pop(COMPLETIONS),
           )
+        if TRAJECTORIES in result:
+          documents = target / f'{benchmark.name}_{TRAJECTORIES}'
+          documents.mkdir()
+          lines.write(documents, result.pop(TRAJECTORIES))
         artefacts.write_json(target / f'{benchmark.name}.json', result)
   results = {
     name: json.loads((folder / f'{name}.json').read_text()) for name in names
@@ -112,18 +127,28 @@ def evaluate(
 
 
 def _checkpoint_identity(
-  path: pathlib.Path, identities: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+  checkpoint: str | None, identities: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | None:
   """Which parameters: what the stage was trained from, and its step.
 
   Raises:
-    errors.UserError: a benchmark's vocabulary is not that of the training.
+    errors.UserError: a benchmark's vocabulary is not that of the training, or
+      there is no checkpoint for one that reads it.
   """
+  if checkpoint is None:
+    for name, identity in identities.items():
+      if identity['tokenizer'] is not None:
+        raise errors.UserError(
+          f'{name} measures a checkpoint, and evaluate.evaluate.checkpoint is '
+          'None. Name one, or the address of a model that is served.'
+        )
+    return None
+  path = pathlib.Path(checkpoint)
   step = checkpoints.find(path)
   trained = artefacts.read_inputs(step.parents[1])
   vocabulary = trained['data']['tokenizer']
   for name, identity in identities.items():
-    if identity['tokenizer'] != vocabulary:
+    if identity['tokenizer'] not in (None, vocabulary):
       raise errors.UserError(
         f'{name} reads the vocabulary {identity["tokenizer"]}, and {path} was '
         f'trained with {vocabulary}. Name the tokenizer and the cache of that '
@@ -147,15 +172,15 @@ def table(name: str, results: Mapping[str, Any]) -> list[str]:
    '  groups',
    '    a                           n 2  why x 1']
   """
-  lines = [name]
+  rows = [name]
   for key, value in results.items():
     if isinstance(value, Mapping):
-      lines.append(f'  {key}')
+      rows.append(f'  {key}')
       for row, cell in value.items():
-        lines.append(f'    {row:<26}  {_cell(cell)}')
+        rows.append(f'    {row:<26}  {_cell(cell)}')
     else:
-      lines.append(f'  {key:<28}  {_cell(value)}')
-  return lines
+      rows.append(f'  {key:<28}  {_cell(value)}')
+  return rows
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""AgentBench: environments, the loop between them and an agent, scores."""
