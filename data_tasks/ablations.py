@@ -73,7 +73,7 @@ DEMO = Corpus(
   stage2=mixtures.RATES['forge_stage2_v1'],
 )
 _WEB = ('fineweb', 'commoncrawl_wet', 'commoncrawl_warc')  # to retrieve from
-WHOLE = Corpus(
+WHOLE: Corpus = Corpus(
   prefix='whole_',
   sources=tuple(
     of

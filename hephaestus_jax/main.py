@@ -331,6 +331,7 @@ def execute(arguments: Sequence[str]) -> Any:
   # A person reads tables on stdout; a machine reads one JSON value there.
   there = sys.stderr if options.json else sys.stdout
   with contextlib.redirect_stdout(there):
+    result: Any
     if options.command == DIFF:
       result = _diff(options, overrides)
     else:

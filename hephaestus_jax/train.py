@@ -534,7 +534,9 @@ def _run(
       mesh,
       sequence_length=mixture.sequence_length,
       num_sources=len(mixture.sources),
-      source_weights=stage.source_weights and stage.weights_S(mixture.sources),
+      source_weights=(
+        stage.weights_S(mixture.sources) if stage.source_weights else None
+      ),
     ).compile(compiler_options=dict(compiler_options or {}))
   with contextlib.ExitStack() as stack:
     stack.enter_context(jax.set_mesh(mesh))

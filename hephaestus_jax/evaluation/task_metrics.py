@@ -29,12 +29,13 @@ from hephaestus_jax import (
   errors,
   losses,
   model,
-  sample,
-  tokenizer,
 )
+from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.corpus import document
+from hephaestus_jax.decode import generate
 
 ROLE = 'answer'  # of the tokens that are scored
+SHORTEST = 16  # tokens of a row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +119,7 @@ class TaskMetrics:
       **{name: _plain(value) for name, value in sorted(found.items())},
     }
 
-  def _opened(self) -> tuple[seqio.Task, tokenizer.Tokenizer]:
+  def _opened(self) -> tuple[seqio.Task, vocabularies.Tokenizer]:
     """The Task, told what it could not know when it was registered."""
     chat.of_name(self.chat_format)
     for module in self.modules:
@@ -139,7 +140,7 @@ class TaskMetrics:
           f'Task {self.task!r} has no {name}: it is no Task to measure a '
           'model with. Name another, or give it what it lacks.'
         )
-    tokens = tokenizer.load(self.tokenizer)
+    tokens = vocabularies.load(self.tokenizer)
     for feature in task.output_features.values():
       if isinstance(feature.vocabulary, cache.TakesTokenizer):
         feature.vocabulary.use(tokens, self.chat_format)
@@ -164,7 +165,7 @@ class _Model:
 
   config: model.Config
   params: dict[str, Any]
-  tokens: tokenizer.Tokenizer
+  tokens: vocabularies.Tokenizer
   settings: TaskMetrics
 
   def predict(self, dataset: tf.data.Dataset) -> list[tuple[int, list[int]]]:
@@ -173,7 +174,7 @@ class _Model:
     SeqIO makes one array of them, and reads each to its first EOS.
     """
     numbers, prompts, _ = self._read(dataset)
-    found = sample.generate(
+    found = generate.generate(
       self.config,
       self.params,
       prompts,
@@ -231,8 +232,14 @@ def _rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """tokens_BL, segment_ids_BL and roles_BL, of which targets have ROLE."""
   joined = [[*p, *t] for p, t in zip(prompts, targets, strict=True)]
-  tokens_BL, lengths_B = sample.pad(joined, batch_size)
-  place_L = np.arange(tokens_BL.shape[1])
+  # A power of two: few lengths, and so few programs.
+  length = max(SHORTEST, 1 << (max(map(len, joined)) - 1).bit_length())
+  tokens_BL = np.zeros((batch_size, length), np.int32)
+  lengths_B = np.zeros(batch_size, np.int32)
+  for row, tokens in enumerate(joined):
+    tokens_BL[row, : len(tokens)] = tokens
+    lengths_B[row] = len(tokens)
+  place_L = np.arange(length)
   segment_ids_BL = (place_L < lengths_B[:, None]).astype(np.int32)
   starts_B = np.zeros(batch_size, np.int32)
   starts_B[: len(prompts)] = [len(prompt) for prompt in prompts]

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +31,7 @@ def measure(
   """
   stages: Mapping[str, Mapping[str, int]] = trained['stages']
   row: dict[str, Any] = {'parameters': trained['parameters']}
-  rates: Counter[str] = Counter()  # tokens by task
+  rates: dict[str, float] = defaultdict(float)  # tokens by task
   last: dict[str, float] = {}
   for stage, known in stages.items():
     inputs = artefacts.read_inputs(folder / stage)
@@ -66,7 +66,7 @@ def _rates(data: Mapping[str, Any], tokens: int) -> dict[str, float]:
   rows = tokens // data['sequence_length']
   phases = {int(row): rates for row, rates in data['phases'].items()}
   starts = sorted(phases)
-  shares: Counter[str] = Counter()
+  shares: dict[str, float] = defaultdict(float)
   for start, end in zip(starts, [*starts[1:], rows], strict=True):
     for task, rate in phases[start].items():
       shares[task] += rate * (end - start) / rows
@@ -93,7 +93,7 @@ def _shares(
   rates: Mapping[str, float], tokens: int, cache_dir: pathlib.Path
 ) -> dict[str, float]:
   """Each Task's and each kind's share of the tokens."""
-  kinds = Counter({'agent': 0.0})
+  kinds: dict[str, float] = defaultdict(float, agent=0.0)
   for task, of_task in rates.items():
     kind = kind_of(cache_dir, task)
     kinds[kind] += of_task / tokens

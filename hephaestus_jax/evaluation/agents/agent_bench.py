@@ -36,6 +36,8 @@ class AgentBench:
     max_new_tokens: length limit of a reply of the checkpoint.
     max_prompt_tokens: a longer conversation has filled its context.
     abreast: tasks at once.
+    chat_format: how the checkpoint reads and writes conversations:
+      chat.FORMATS.
     name: what the results are called.
   """
 
@@ -46,6 +48,7 @@ class AgentBench:
   max_new_tokens: int = 512
   max_prompt_tokens: int = 4096
   abreast: int = 8
+  chat_format: str = 'chatml'
   name: str = 'agents'
 
   def __post_init__(self) -> None:
@@ -76,6 +79,7 @@ class AgentBench:
       'limit': self.limit,
       'max_new_tokens': self.max_new_tokens,
       'max_prompt_tokens': self.max_prompt_tokens,
+      'chat_format': None if served else self.chat_format,
     }
 
   def __call__(
@@ -108,6 +112,7 @@ class AgentBench:
           max_new_tokens=self.max_new_tokens,
           max_prompt_tokens=self.max_prompt_tokens,
           batch_size=self.abreast,
+          chat_format=self.chat_format,
         )
       for environment in self.environments:
         tasks = environment.tasks()

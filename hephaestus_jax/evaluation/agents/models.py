@@ -9,10 +9,10 @@ from hephaestus_jax import (
   language_model,
   model,
   replies,
-  sample,
 )
 from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.corpus import document
+from hephaestus_jax.decode import generate
 from hephaestus_jax.evaluation.agents import episode, play
 
 ROLES = {'system': 'system', 'user': 'user', 'assistant': 'answer'}
@@ -41,6 +41,7 @@ def generating(
   max_new_tokens: int,
   max_prompt_tokens: int,
   batch_size: int,
+  chat_format: str = 'chatml',
 ) -> play.Agent:
   """A checkpoint, greedy. A prompt that is too long has filled its context.
 
@@ -53,8 +54,8 @@ def generating(
       f'and model.Config.vocab_size = {config.vocab_size}. Use the vocabulary '
       'that the model was trained with.'
     )
-  end = vocabulary.token_id(chat.TURN_END)
-  stop_ids = [vocabulary.eos_id] + ([] if end is None else [end])
+  ends = [vocabulary.token_id(stop) for stop in chat.stops(chat_format)]
+  stop_ids = [vocabulary.eos_id, *(i for i in ends if i is not None)]
   start = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
 
   def agent(
@@ -62,7 +63,8 @@ def generating(
   ) -> list[replies.Reply]:
     spans = [
       chat.generation_prompt(
-        [document.Segment(ROLES[m['role']], m['content']) for m in messages]
+        [document.Segment(ROLES[m['role']], m['content']) for m in messages],
+        chat_format,
       )
       for messages in conversations
     ]
@@ -70,7 +72,7 @@ def generating(
       start + [token for ids in span_ids for token in ids]
       for span_ids in vocabulary.encode_spans(spans)
     ]
-    completions = sample.generate(
+    completions = generate.generate(
       config,
       params,
       prompts,
