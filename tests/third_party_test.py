@@ -22,10 +22,10 @@ from hephaestus_jax import (
   data,
   errors,
   model,
-  sample,
   tokenizer,
 )
 from hephaestus_jax.corpus import document
+from hephaestus_jax.decode import generate
 from hephaestus_jax.evaluation import evaluate, task_metrics
 
 THEIRS = """
@@ -355,7 +355,7 @@ def test_a_tasks_metrics_are_computed_by_evaluate(theirs, params, tmp_path):
   )['results']['their_questions']
 
   prompts = [[tokens.bos_id, *tokens.encode(t)] for t in ('one', 'four five')]
-  said = sample.generate(
+  said = generate.generate(
     CONFIG,
     params,
     prompts,
