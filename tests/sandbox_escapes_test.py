@@ -100,7 +100,9 @@ for name in ('sda', 'vda', 'nvme0n1', 'mem', 'kmsg'):
   except OSError: continue
   escaped(name)""",
   'what runs when a program crashes': """
-open('/proc/sys/kernel/core_pattern', 'w').write('|/tmp/x'); escaped()""",
+path = '/proc/sys/kernel/core_pattern'
+same = open(path).read()  # where it succeeds, the host keeps what it has
+open(path, 'w').write(same); escaped()""",
   'cgroup release agent': """
 open('/sys/fs/cgroup/release_agent', 'w').write('/tmp/x'); escaped()""",
   'load a kernel module': """
@@ -328,7 +330,9 @@ if libc.unshare(0x10000000 | 0x00020000) == 0:
   if libc.mount(None, b'/proc/sys', None, 32 | 4096, None) == 0: escaped()""",
   'cover taken off /proc/sys': """
 libc.umount2(b'/proc/sys', 2)
-open('/proc/sys/kernel/core_pattern', 'w').write('core'); escaped()""",
+path = '/proc/sys/kernel/core_pattern'
+same = open(path).read()
+open(path, 'w').write(same); escaped()""",
   'what runs when a program crashes': REACHES[
     'what runs when a program crashes'
   ],
