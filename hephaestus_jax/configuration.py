@@ -413,7 +413,10 @@ def load(text: Text, function: str | None = None) -> None:
       gin.parse_config([DYNAMIC, line])
     except ImportError as error:
       raise errors.UserError(_absent(text.imports[line], error)) from error
+  readable = read_by(text)
   for binding in text.final.values():
+    if binding.is_macro and binding.name not in readable:
+      continue  # another command's, which may name what isn't imported here
     value = interpolate(binding.value, macros)
     lines = [DYNAMIC, *imports, f'{binding.name} = {value!r}']
     try:

@@ -210,6 +210,12 @@ def test_an_override_of_what_the_command_is_not_given_is_refused(
   assert gin.get_configurable(build)()['part'].size == 5
 
 
+def test_a_macro_of_another_command_may_name_what_is_not_imported(stage):
+  with stage.open('a') as file:
+    file.write('ELSEWHERE = @library.Thing()\n')
+  assert call(stage, 'STEPS=7')[0]['steps'] == 7
+
+
 def test_every_value_has_an_origin(stage):
   _, text = call(stage, 'STEPS=7')
   table = configuration.resolved(text)

@@ -147,7 +147,7 @@ def run_file(folder: pathlib.Path, **macros: Any) -> pathlib.Path:
   path.write_text(
     "include 'gin/models/tiny.gin'\n"
     'STAGES = [@stage1/update.Stage()]\n'
-    'train.train.evaluators = []\n' + '\n'.join(lines) + '\n'
+    'EVALUATORS = []\n' + '\n'.join(lines) + '\n'
   )
   return path
 

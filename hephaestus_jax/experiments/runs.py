@@ -299,6 +299,10 @@ def _reason(said: str, otherwise: str) -> str:
   'No rows.'
   """
   lines = [line.strip() for line in said.replace('\r', '\n').splitlines()]
+  # Gin adds to every error which call was under way.
+  lines = [
+    one for one in lines if not one.startswith('In call to configurable')
+  ]
   ours = [line for line in lines if line.startswith('hephaestus: ')]
   if ours:
     return ours[-1].removeprefix('hephaestus: ')

@@ -270,6 +270,7 @@ def test_the_reason_is_what_the_command_said_last():
   said = 'stage1: 3%\rstage1: 4%\nhephaestus: No rows.\n'
   assert runs._reason(said, 'It failed.') == 'No rows.'
   said = 'Traceback (most recent call last):\n  x\nKeyError: 3\n'
+  said += "  In call to configurable 'train' (<function train>)\n"
   assert runs._reason(said, 'It failed.') == 'KeyError: 3'
   assert runs._reason('stage1: 4%', 'It failed.') == 'It failed.'
 
