@@ -4,6 +4,8 @@ Padding is where segment_ids is 0, never where a token is: id 0 is a token like
 any other.
 """
 
+import bisect
+import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -192,19 +194,23 @@ def _best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
   [[1, 2], [0]]
   """
   rows: list[list[int]] = []
-  rows_with_room = [list[int]() for _ in range(capacity + 1)]
+  rows_with_room = collections.defaultdict[int, list[int]](list)
+  rooms: list[int] = []  # those that some row has, from small to large
   for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-    length = lengths[index]
-    room = next(
-      (r for r in range(length, capacity + 1) if rows_with_room[r]), None
-    )
-    if room is None:
+    place = bisect.bisect_left(rooms, lengths[index])
+    if place == len(rooms):
       row, room = len(rows), capacity
       rows.append([])
     else:
+      room = rooms[place]
       row = rows_with_room[room].pop()
+      if not rows_with_room[room]:
+        del rooms[place]
     rows[row].append(index)
-    rows_with_room[room - length].append(row)
+    left = room - lengths[index]
+    if not rows_with_room[left]:
+      bisect.insort(rooms, left)
+    rows_with_room[left].append(row)
   return rows
 
 

@@ -1,5 +1,8 @@
 """Rows hold every token once, each with its own role and characters."""
 
+import json
+import pathlib
+
 import hypothesis
 import numpy as np
 import pytest
@@ -170,12 +173,18 @@ def test_characters_are_counted_by_role(pack, given, length):
   assert sum(int(row['characters'].sum()) for row in rows) == wanted
 
 
-def test_best_fit_fills_rows_well():
-  lengths = np.random.default_rng(0).integers(20, 400, 2000)
-  rows = packed(
-    packing.best_fit_rows, [[1] * int(length) for length in lengths], 512
+def test_best_fit_fills_rows_well_with_conversations_of_real_lengths():
+  path = (
+    pathlib.Path(__file__).parent / 'testdata' / 'conversation_lengths.json'
   )
-  assert lengths.sum() / (len(rows) * 512) > 0.98
+  lengths = json.loads(path.read_text())  # of the demo's botocore requests
+  rows = packing._best_fit(lengths, 4096)
+  assert sorted(index for row in rows for index in row) == [*range(988)]
+  filled = [sum(lengths[index] for index in row) for row in rows]
+  assert max(filled) <= 4096
+  assert sum(filled) / (len(rows) * 4096) > 0.98
+  # Fewer rows would not hold them.
+  assert len(rows) - 1 <= sum(lengths) / 4096 + 1
 
 
 def test_windows_bound_what_is_held_at_once(monkeypatch):
