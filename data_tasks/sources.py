@@ -69,8 +69,14 @@ class CorpusSource(seqio.DataSource):
     return functools.reduce(lambda a, b: a.concatenate(b), parts)
 
   def list_shards(self, split: str) -> Sequence[str]:
-    """One shard: the source is read whole."""
-    return [split]
+    """The files of a split; the source is read whole all the same."""
+    return [
+      str(path)
+      for name in self.names
+      for path in sorted(
+        pathlib.Path(self._builder(name).data_dir).glob(f'*-{split}.*')
+      )
+    ]
 
   def num_input_examples(self, split: str) -> int:
     """Documents in a split."""

@@ -17,7 +17,7 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import seqio
@@ -32,6 +32,8 @@ from hephaestus_jax.corpus import catalogue, document
 # Raised when the stored format changes: then every Task is cached anew.
 FORMAT = 2
 BYTES_PER_FILE = 1 << 28
+# What is done with a document that is longer than a row but must share one.
+TooLong = Literal['drop', 'split', 'turns']
 # What the cache reads of a Task's records.
 FEATURES = ('targets', 'roles', 'characters', 'kind', 'refused')
 # Records that leave TensorFlow together: one by one, handing them over costs
@@ -75,6 +77,7 @@ class Job:
   task: seqio.Task
   split: str
   packing: str
+  too_long: TooLong
 
 
 def cache(
@@ -89,18 +92,21 @@ def cache(
   new_tokenizer: NewTokenizer | None = None,
   chat_format: str = 'chatml',
   trained_roles: Sequence[str] | None = None,
+  too_long: TooLong = 'drop',
 ) -> dict[str, Any]:
   """Freezes Tasks and Mixtures into rows.
 
   Every split of every Task becomes cache_dir/tasks/<task>/<split>/, and every
-  name cache_dir/mixtures/<name>.json with the rates of its Tasks.
+  name cache_dir/mixtures/<name>.json with the rates of its Tasks; the mixtures
+  that it is made of have one too. What is there already is not made again: a
+  new source costs its own rows, and nobody else's.
 
   Args:
     modules: Python modules whose import registers Tasks and Mixtures.
     concat: Mixtures and Tasks whose documents are joined and cut every
       `sequence_length` tokens: pre-training. Nothing is lost, nothing padded.
     best_fit: Mixtures and Tasks whose documents stay whole and share rows:
-      conversations and benchmarks. One longer than a row is dropped, counted.
+      conversations and benchmarks.
     corpus_dir: the corpus that `hephaestus corpus` built.
     cache_dir: where to write.
     tokenizer_path: what `tokenizer.load` opens.
@@ -111,6 +117,10 @@ def cache(
       dropped, counted.
     trained_roles: a `best_fit` document without a token of these roles is
       dropped, counted; None: any role will do.
+    too_long: what is done with a `best_fit` document that is longer than a row
+      and to be trained on. 'drop' leaves it out, 'split' cuts it at any token,
+      'turns' where its turns begin, with its opening repeated (see packing.py).
+      Each is counted. Splits other than 'train' always drop it.
 
   Returns:
     {'reused': whether there was nothing to do, 'tokenizer': its fingerprint,
@@ -135,7 +145,7 @@ def cache(
       )
   _import(modules)
   mixtures = {name: _mixture_or_task(name) for name in (*concat, *best_fit)}
-  jobs = _jobs(mixtures, concat, best_fit)
+  jobs = _jobs(mixtures, concat, best_fit, too_long)
   corpus = artefacts.fingerprint(
     artefacts.read_inputs(pathlib.Path(corpus_dir))
   )
@@ -144,7 +154,7 @@ def cache(
   for job in jobs:
     _prepare(job.task, tokens, chat_format, corpus_dir)
   keys = [
-    _key(job, corpus, tokens, sequence_length)
+    _key(job, tokens, sequence_length)
     | _spans_key(job, chat_format, trained_roles)
     for job in jobs
   ]
@@ -155,7 +165,7 @@ def cache(
   ]
   written = [
     _write_mixture(pathlib.Path(cache_dir, 'mixtures', f'{name}.json'), one)
-    for name, one in mixtures.items()
+    for name, one in _with_parts(mixtures).items()
   ]
   if len(todo) < len(jobs):
     print(f'reused {len(jobs) - len(todo)} of {len(jobs)} cached splits')
@@ -192,12 +202,15 @@ class _Tally:
     self.documents = 0
     self.longest = 0
     self.dropped: collections.Counter[str] = collections.Counter()
+    self.cut = 0  # documents that became parts
+    self.parts = 0
+    self.repeated = 0  # tokens of parts that are context only
     self.tokens_by_kind: collections.Counter[str] = collections.Counter()
     self.tokens_R = np.zeros(len(document.ROLES), np.int64)
     self.characters_R = np.zeros(len(document.ROLES), np.int64)
 
   def keep(self, example: packing.Example) -> None:
-    """Counts a document that goes into rows."""
+    """Counts a document that goes into rows, as a whole."""
     size = len(document.ROLES)
     self.documents += 1
     self.longest = max(self.longest, len(example.tokens))
@@ -206,6 +219,16 @@ class _Tally:
     self.characters_R += np.bincount(
       example.roles, weights=example.characters, minlength=size
     ).astype(np.int64)
+
+  def keep_parts(
+    self, example: packing.Example, parts: Sequence[packing.Example]
+  ) -> None:
+    """Counts a document that goes into rows in parts."""
+    self.keep(example)
+    self.cut += 1
+    self.parts += len(parts)
+    self.repeated += sum(len(part.tokens) for part in parts)
+    self.repeated -= len(example.tokens)
 
 
 def _cache_split(
@@ -219,10 +242,11 @@ def _cache_split(
   tally = _Tally()
   examples = _examples(job, bar)
   if job.packing == 'concat':
-    kept = _kept(examples, tally, None, None)
+    kept = _kept(examples, tally, None, None, 'drop')
     rows = packing.concat_rows(kept, sequence_length)
   else:
-    kept = _kept(examples, tally, sequence_length, key['trained_roles'])
+    trained_roles = key['trained_roles']
+    kept = _kept(examples, tally, sequence_length, trained_roles, job.too_long)
     rows = packing.best_fit_rows(kept, sequence_length)
   with artefacts.written(folder, key) as partial:
     files = _write_rows(partial, rows, sequence_length)
@@ -242,11 +266,14 @@ def _cache_split(
         'documents': tally.documents,
         'longest_document': tally.longest,
         'dropped': dict(tally.dropped),
+        'cut_documents': tally.cut,
+        'parts': tally.parts,
+        'repeated_tokens': tally.repeated,
         'tokens': tokens,
         'tokens_by_kind': dict(tally.tokens_by_kind),
         'tokens_by_role': _by_role(tally.tokens_R),
         'characters_by_role': _by_role(tally.characters_R),
-        'fill': tokens / (count * sequence_length) if count else 0.0,
+        'fill': (tokens + tally.repeated) / max(count * sequence_length, 1),
         'files': files,
       },
     )
@@ -257,8 +284,9 @@ def _kept(
   tally: _Tally,
   longest: int | None,
   trained_roles: Sequence[str] | None,
+  too_long: TooLong,
 ) -> Iterator[packing.Example]:
-  """The documents that go into rows; counts all."""
+  """The documents that go into rows, or their parts; counts all."""
   roles = document.ROLES if trained_roles is None else trained_roles
   trained = [document.role_id(role) for role in roles]
   for example in examples:
@@ -268,11 +296,18 @@ def _kept(
       tally.dropped['empty'] += 1
     elif not np.isin(example.roles, trained).any():
       tally.dropped['no_trained_token'] += 1
-    elif longest is not None and len(example.tokens) > longest:
-      tally.dropped['longer_than_row'] += 1
-    else:
+    elif longest is None or len(example.tokens) <= longest:
       tally.keep(example)
       yield example
+    elif too_long == 'drop':
+      tally.dropped['longer_than_row'] += 1
+    else:
+      cut = packing.split if too_long == 'split' else packing.split_at_turns
+      if parts := cut(example, longest):
+        tally.keep_parts(example, parts)
+        yield from parts
+      else:
+        tally.dropped['opening_too_long'] += 1
 
 
 def _examples(job: Job, bar: tqdm.tqdm) -> Iterator[packing.Example]:
@@ -470,10 +505,27 @@ def _tasks(mixture: seqio.Mixture | seqio.Task) -> list[seqio.Task]:
   return [mixture] if isinstance(mixture, seqio.Task) else mixture.tasks
 
 
+def _with_parts(
+  mixtures: Mapping[str, seqio.Mixture | seqio.Task],
+) -> dict[str, seqio.Mixture | seqio.Task]:
+  """Mixtures and the mixtures that they are made of."""
+  found = dict(mixtures)
+  for mixture in mixtures.values():
+    if isinstance(mixture, seqio.Mixture):
+      inside = {
+        name: seqio.MixtureRegistry.get(name)
+        for name in mixture.rate_per_task_name
+        if name in seqio.MixtureRegistry.names()
+      }
+      found = _with_parts(inside) | found
+  return found
+
+
 def _jobs(
   mixtures: Mapping[str, seqio.Mixture | seqio.Task],
   concat: Sequence[str],
   best_fit: Sequence[str],
+  too_long: TooLong,
 ) -> list[Job]:
   """Every split of every Task, once, by name.
 
@@ -486,7 +538,9 @@ def _jobs(
     for name in names:
       for task in _tasks(mixtures[name]):
         for split in task.splits:
-          job = Job(task, split, how)
+          # What is measured on stays whole.
+          here = too_long if split == 'train' else 'drop'
+          job = Job(task, split, how, here)
           other = jobs.setdefault((task.name, split), job)
           if other.packing != how:
             raise errors.UserError(
@@ -513,7 +567,7 @@ def _prepare(
 
 
 def _key(
-  job: Job, corpus: str, tokens: tokenizer.Tokenizer, sequence_length: int
+  job: Job, tokens: tokenizer.Tokenizer, sequence_length: int
 ) -> dict[str, Any]:
   """Everything that the rows of a split depend on."""
   source = job.task.source
@@ -529,7 +583,8 @@ def _key(
       'class': type(source).__name__,
       'shards': [_shard(shard) for shard in source.list_shards(job.split)],
     },
-    'corpus': corpus if isinstance(source, TakesCorpus) else None,
+    # Of conversations alone: nothing else is too long.
+    **({'too_long': job.too_long} if job.packing == 'best_fit' else {}),
   }
 
 
@@ -686,7 +741,10 @@ def _print_table(infos: Mapping[str, Mapping[str, Any]]) -> None:
   print(f'{"task/split":<{width}} {"documents":>9} {"tokens":>11} {"fill":>5}')
   for name, info in infos.items():
     dropped = ', '.join(f'{n} {why}' for why, n in info['dropped'].items())
+    cut = f'{info["cut_documents"]} cut into {info["parts"]}'
     print(
       f'{name:<{width}} {info["documents"]:>9,} {info["tokens"]:>11,} '
-      f'{info["fill"]:>5.3f}' + (f'  dropped: {dropped}' if dropped else '')
+      f'{info["fill"]:>5.3f}'
+      + (f'  dropped: {dropped}' if dropped else '')
+      + (f'  {cut}' if info['cut_documents'] else '')
     )

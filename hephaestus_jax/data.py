@@ -134,6 +134,20 @@ class Rows:
       rows_B[here_B] = np.frombuffer(b''.join(records), self._dtype)
     return rows_B
 
+  def verify(self) -> None:
+    """Compares every file with the checksum that was taken when it was written.
+
+    Raises:
+      errors.UserError: one differs.
+    """
+    for path, file in zip(self._paths, self.info['files'], strict=True):
+      found = artefacts.file_fingerprint(path)
+      if found != file['sha256']:
+        raise errors.UserError(
+          f'{path} is damaged: its checksum is {found}, and was '
+          f'{file["sha256"]}. ' + self._way_out()
+        )
+
   def _open(self, path: pathlib.Path, rows: int, size: int) -> Any:
     if not path.exists():
       raise errors.UserError(f'{path} is missing. ' + self._way_out())
@@ -342,6 +356,10 @@ class Mixture:
       in its source.
     """
     return self.read(step * batch_size + np.arange(batch_size))
+
+  def of(self, task: str) -> Rows:
+    """The rows of one of `sources`."""
+    return self._rows[self.sources.index(task)]
 
   def rows_of(self, rows: int) -> dict[str, int]:
     """How many of the first `rows` rows are of each task."""

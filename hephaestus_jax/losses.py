@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from hephaestus_jax import errors, partitioning
+from hephaestus_jax.corpus import document
 
 
 @jax.tree_util.register_dataclass
@@ -52,7 +53,8 @@ def target_weights(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Of each position's target: is there one, its role, its weight.
 
-  The target of a position is the next token of its segment.
+  The target of a position is the next token of its segment, unless that is
+  REPEATED (see document.py).
 
   With segments [1, 1, 2, 2, 0], roles [3, 5, 3, 5, 0] and weight 1 for role 5
   alone, there are targets at [1, 0, 1, 0, 0], with roles [5, 3, 5, 0, 3] and
@@ -60,8 +62,11 @@ def target_weights(
   """
   same_BL = segment_ids_BL == jnp.roll(segment_ids_BL, -1, axis=1)
   last_BL = jnp.arange(segment_ids_BL.shape[1])[None] + 1 == same_BL.shape[1]
-  valid_BL = (same_BL & (segment_ids_BL != 0) & ~last_BL).astype(jnp.float32)
   roles_BL = jnp.roll(roles_BL, -1, axis=1)
+  new_BL = roles_BL < document.REPEATED
+  roles_BL = roles_BL % document.REPEATED
+  valid_BL = same_BL & (segment_ids_BL != 0) & ~last_BL & new_BL
+  valid_BL = valid_BL.astype(jnp.float32)
   return valid_BL, roles_BL, valid_BL * role_weights_R[roles_BL]
 
 

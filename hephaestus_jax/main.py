@@ -26,6 +26,7 @@ DRY_RUN = 'dry_run'
 DIFF = 'diff'
 # Commands that start others, and hand their overrides on to them.
 OF_COMMANDS = ('run', 'ablate', 'sweep')
+DATA_OPTIONS = ('rows', 'show', 'verify')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,11 @@ COMMANDS: Mapping[str, Command] = {
     'hephaestus_jax.cache.cache',
     'gin/stages/cache.gin',
     'SeqIO mixtures -> rows of tokens (ArrayRecord)',
+  ),
+  'data': Command(
+    'hephaestus_jax.data_report.report',
+    'gin/stages/data.gin',
+    'what each stage reads, source by source; any row, coloured by role',
   ),
   'plan': Command(
     'hephaestus_jax.planning.plan.plan',
@@ -190,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     if name == 'corpus':
       _add_catalogue_options(sub)
+    if name == 'data':
+      _add_data_options(sub)
     if name == 'plan':
       _add_plan_options(sub)
     if name in ('ablate', 'sweep'):
@@ -214,6 +222,19 @@ def _add_diff(commands: Any) -> None:
   diff.add_argument('run_b', metavar='RUN_B', help='another')
   diff.add_argument(
     '--json', action='store_true', help='print the result as JSON'
+  )
+
+
+def _add_data_options(data: argparse.ArgumentParser) -> None:
+  """What `hephaestus data` asks beside a run."""
+  data.add_argument(
+    '--rows', type=int, metavar='STEP', help="the rows of a step's batches"
+  )
+  data.add_argument(
+    '--show', type=int, default=0, metavar='N', help='and the text of N of them'
+  )
+  data.add_argument(
+    '--verify', action='store_true', help='compare every file with its checksum'
   )
 
 
@@ -419,6 +440,8 @@ def _execute(options: argparse.Namespace, overrides: Sequence[str]) -> Any:
     keywords['stage_files'] = {n: c.stage for n, c in COMMANDS.items()}
   if options.command == 'report':
     keywords['regenerate_paper'] = options.paper
+  if options.command == 'data':
+    keywords |= {name: getattr(options, name) for name in DATA_OPTIONS}
   if options.command == 'plan':
     keywords['topology_name'] = options.topology_name
     keywords['suggest'] = options.suggest

@@ -245,6 +245,23 @@ class _Setup:
   seed: int
 
 
+def open_mixture(
+  stage: update.Stage, cache_dir: str, seed: int
+) -> data.Mixture:
+  """The rows of a stage, in their order."""
+  return data.Mixture(
+    cache_dir=cache_dir,
+    mixture=stage.mixture,
+    seed=seed,
+    rates={
+      step * stage.batch_size: rates
+      for step, rates in (stage.rates or {}).items()
+    },
+    max_epochs=stage.max_epochs,
+    max_tokens=stage.max_tokens,
+  )
+
+
 def _mixtures(
   config: transformer.Config,
   stages: Sequence[update.Stage],
@@ -263,20 +280,7 @@ def _mixtures(
       f'train.train.stages are {names}: there must be one at least, and each '
       'needs a name of its own.'
     )
-  mixtures = [
-    data.Mixture(
-      cache_dir=cache_dir,
-      mixture=stage.mixture,
-      seed=seed,
-      rates={
-        step * stage.batch_size: rates
-        for step, rates in (stage.rates or {}).items()
-      },
-      max_epochs=stage.max_epochs,
-      max_tokens=stage.max_tokens,
-    )
-    for stage in stages
-  ]
+  mixtures = [open_mixture(stage, cache_dir, seed) for stage in stages]
   for stage, mixture in zip(stages, mixtures, strict=True):
     if (
       end := mixture.end

@@ -42,6 +42,9 @@ seqio.TaskRegistry.add(
 seqio.MixtureRegistry.add(
   'their_mixture_v1', [('their_news_v1', 3.0), ('wikipedia_v1', 1.0)]
 )
+seqio.MixtureRegistry.add(
+  'their_nested_v1', [('their_mixture_v1', 1.0), ('wikipedia_v1', 1.0)]
+)
 
 TEXTS = ['abc', 'de', 'f' * 200]
 seqio.TaskRegistry.add(
@@ -301,15 +304,76 @@ def test_a_stale_cache_is_refused_with_the_difference(
   assert files_of(cached) == before
 
 
-def test_another_corpus_is_another_cache(corpus, vocabulary, cached, tmp_path):
+def test_a_new_source_costs_its_own_rows_and_nobody_elses(
+  corpus, vocabulary, cached, tmp_path, capsys
+):
+  shutil.copytree(cached, tmp_path, dirs_exist_ok=True)
   inputs = corpus / artefacts.INPUTS
   before = inputs.read_text()
-  artefacts.write_json(inputs, {'seed': 2})
+  # The corpus was built again, with a source that the cache doesn't have.
+  artefacts.write_json(inputs, {'seed': 1, 'sources': 'one more'})
   try:
-    with pytest.raises(errors.UserError, match='corpus was'):
-      run(corpus, vocabulary, cached)
+    concat = ['wikipedia_v1', 'botocore_docs_v1', 'books_v1', 'news_v1']
+    run(corpus, vocabulary, tmp_path, concat=concat)
   finally:
     inputs.write_text(before)
+  assert 'reused 10 of 12' in capsys.readouterr().out
+  assert {name.split('/')[1] for name in different(tmp_path, cached)} == {
+    'news_v1',
+    'news_v1.json',
+  }
+
+
+def test_other_documents_are_another_cache(
+  corpus, vocabulary, cached, tmp_path
+):
+  shutil.copytree(corpus, tmp_path, dirs_exist_ok=True)
+  (path,) = tmp_path.glob('forge/wikipedia/*/*-train.*')
+  (other,) = tmp_path.glob('forge/news/*/*-train.*')
+  shutil.copy(other, path)
+  with pytest.raises(errors.UserError, match='wikipedia.* source.shards was'):
+    run(tmp_path, vocabulary, cached)
+
+
+def test_long_conversations_are_cut_if_asked(
+  corpus, vocabulary, cached, tmp_path
+):
+  task = 'chatterbot_v1'
+  run(
+    *(corpus, vocabulary, tmp_path),
+    concat=[],
+    best_fit=[task],
+    too_long='split',
+    sequence_length=48,
+  )
+  rows = data.Rows(str(tmp_path), task, 'train')
+  whole = stored_documents(task, 'train')
+  long = [tokens for tokens in whole if len(tokens) > 48]
+  assert rows.info['cut_documents'] == len(long) > 0
+  assert rows.info['parts'] == sum(-(-len(tokens) // 48) for tokens in long)
+  assert rows.info['tokens'] == sum(map(len, whole))
+  assert rows.info['dropped'] == {}
+  # What is measured on stays whole.
+  held_out = data.Rows(str(tmp_path), task, 'validation').info
+  assert held_out['cut_documents'] == 0
+
+
+def test_the_mixtures_of_a_mixture_can_be_named_too(
+  corpus, vocabulary, theirs, tmp_path
+):
+  run(
+    *(corpus, vocabulary, tmp_path),
+    modules=[*MODULES, theirs],
+    concat=['their_nested_v1'],
+    best_fit=[],
+  )
+  mixture = data.Mixture(
+    cache_dir=str(tmp_path),
+    mixture='their_nested_v1',
+    rates={8: {'their_mixture_v1': 1.0}},
+  )
+  assert mixture.rates == {'their_news_v1': 0.375, 'wikipedia_v1': 0.625}
+  assert mixture.phases[8] == {'their_news_v1': 0.75, 'wikipedia_v1': 0.25}
 
 
 def test_a_split_without_documents_has_no_rows(cached):

@@ -54,7 +54,10 @@ FLOORS = (
     *('corpus.synthesise', 'corpus.retrieve'),
     *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),
   ),
-  ('evaluation', 'report', 'serving', 'planning.plan', 'corpus.steps'),
+  (
+    *('data_report', 'evaluation', 'report', 'serving'),
+    *('planning.plan', 'corpus.steps'),
+  ),
   ('run', 'corpus.build'),
   ('experiments',),
   ('main',),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hephaestus_jax import errors, losses
+from hephaestus_jax.corpus import document
 
 B, L, D, V = 3, 8, 4, 6
 RNG = np.random.default_rng(0)
@@ -84,6 +85,17 @@ def test_the_target_is_the_next_token_of_the_segment():
   assert valid_BL.tolist() == [[1, 0, 1, 0, 0]]
   assert roles_BL.tolist() == [[5, 3, 5, 0, 3]]
   assert weight_BL.tolist() == [[1, 0, 1, 0, 0]]
+
+
+def test_what_an_earlier_row_has_too_is_no_target():
+  repeated = document.REPEATED
+  valid_BL, roles_BL, weight_BL = losses.target_weights(
+    jnp.ones((1, 4), jnp.int32),
+    jnp.array([[repeated, repeated + 5, 5, 5]]),
+    jnp.ones(10),
+  )
+  assert valid_BL.tolist() == weight_BL.tolist() == [[0, 1, 1, 0]]
+  assert roles_BL.tolist() == [[5, 5, 5, 0]]
 
 
 def test_a_full_row_does_not_predict_its_own_first_token():

@@ -71,10 +71,10 @@ def test_guests_are_never_early_and_never_late(rest):
 
 def test_the_millionth_step_is_as_near_as_the_first():
   rates = np.random.default_rng(0).dirichlet(np.ones(100))
-  start = time.perf_counter()
+  start = time.process_time()
   order = mixing.Order({0: rates, 10**8: rates[::-1]}, [10**9] * 100)
   order.rows_at(10**6 * 512 + np.arange(512))
-  assert time.perf_counter() - start < 1
+  assert time.process_time() - start < 1
 
 
 def test_a_source_goes_on_where_it_was_when_rates_change():

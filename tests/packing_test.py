@@ -1,11 +1,15 @@
 """Rows hold every token once, each with its own role and characters."""
 
+import json
+import pathlib
+
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies
 
 from hephaestus_jax import packing
+from hephaestus_jax.corpus import document
 
 
 def example(tokens, roles=None):
@@ -69,6 +73,75 @@ def test_roles_stay_with_their_tokens(pack):
   assert seen == 6
 
 
+def test_split_cuts_as_the_docstring_shows():
+  parts = packing.split(example([5, 6, 7]), 2)
+  assert [part.tokens.tolist() for part in parts] == [[5, 6], [7]]
+  assert [part.roles.tolist() for part in parts] == [[9, 9], [9]]
+
+
+def test_turns_are_kept_as_the_docstring_shows():
+  conversation = example(
+    [5, 6, 1, 2, 7, 1, 2, 8, 9], [0, 3, 0, 0, 7, 0, 0, 7, 7]
+  )
+  first, second = packing.split_at_turns(conversation, 6)
+  r = document.REPEATED
+  assert first.tokens.tolist() == [5, 6, 1, 2, 7]
+  assert first.roles.tolist() == [0, 3, 0, 0, 7]
+  assert second.tokens.tolist() == [5, 6, 1, 2, 8, 9]
+  assert second.roles.tolist() == [r, r + 3, 0, 0, 7, 7]
+  assert second.characters.tolist() == [0, 0, 1, 2, 1, 2]
+
+
+def test_an_opening_is_closed_as_it_was_the_first_time():
+  # END = 90 closes a turn; the user's is structure, the answer's its own.
+  conversation = example(
+    [1, 6, 90, 10, 2, 7, 90, 10, 3, 8, 90, 10, 2, 9, 90],
+    [0, 3, 0, 0, 0, 7, 7, 0, 0, 6, 0, 0, 0, 7, 7],
+  )
+  first, second = packing.split_at_turns(conversation, 11)
+  assert first.tokens.tolist() == [1, 6, 90, 10, 2, 7, 90, 10, 3, 8]
+  assert second.tokens.tolist() == [1, 6, 90, 10, 2, 9, 90]
+  # The second part begins with an observation, after what ended the question.
+  _, second = packing.split_at_turns(packing._part(conversation, 0, 10), 9)
+  assert second.tokens.tolist() == [1, 6, 90, 10, 3, 8]
+
+
+def test_an_opening_that_leaves_less_room_than_it_takes_is_not_repeated():
+  conversation = example([1, 6, 6, 6, 2, 7, 2, 8], [0, 3, 3, 3, 0, 7, 0, 7])
+  assert packing.split_at_turns(conversation, 7) == []
+
+
+turns = strategies.lists(
+  strategies.tuples(
+    strategies.sampled_from([2, 3, 5, 6, 7]), strategies.integers(1, 12)
+  ),
+  min_size=1,
+  max_size=12,
+)
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(turns, strategies.integers(2, 24))
+def test_parts_hold_every_token_once_and_the_opening_again(turns, longest):
+  roles = sum(([0, *[role] * count] for role, count in turns), [])
+  conversation = example(range(len(roles)), roles)
+  parts = packing.split_at_turns(conversation, longest)
+  new = [part.roles < document.REPEATED for part in parts]
+  assert all(len(part.tokens) <= longest for part in parts)
+  if parts:
+    for name in ('tokens', 'roles', 'characters'):
+      found = [getattr(p, name)[n] for p, n in zip(parts, new, strict=True)]
+      whole = getattr(conversation, name)
+      assert np.concatenate(found).tolist() == whole.tolist()
+    assert new[0].all()
+  for part, is_new in zip(parts[1:], new[1:], strict=True):
+    again = part.tokens[~is_new]
+    assert again.tolist() == list(range(len(again)))
+    assert not is_new[: len(again)].any()
+    seen = part.roles[~is_new] % document.REPEATED
+    assert set(seen.tolist()) <= set(packing.OPENING)
+
+
 documents = strategies.lists(
   strategies.lists(strategies.integers(0, 50), min_size=1, max_size=30),
   max_size=30,
@@ -100,12 +173,18 @@ def test_characters_are_counted_by_role(pack, given, length):
   assert sum(int(row['characters'].sum()) for row in rows) == wanted
 
 
-def test_best_fit_fills_rows_well():
-  lengths = np.random.default_rng(0).integers(20, 400, 2000)
-  rows = packed(
-    packing.best_fit_rows, [[1] * int(length) for length in lengths], 512
+def test_best_fit_fills_rows_well_with_conversations_of_real_lengths():
+  path = (
+    pathlib.Path(__file__).parent / 'testdata' / 'conversation_lengths.json'
   )
-  assert lengths.sum() / (len(rows) * 512) > 0.98
+  lengths = json.loads(path.read_text())  # of the demo's botocore requests
+  rows = packing._best_fit(lengths, 4096)
+  assert sorted(index for row in rows for index in row) == [*range(988)]
+  filled = [sum(lengths[index] for index in row) for row in rows]
+  assert max(filled) <= 4096
+  assert sum(filled) / (len(rows) * 4096) > 0.98
+  # Fewer rows would not hold them.
+  assert len(rows) - 1 <= sum(lengths) / 4096 + 1
 
 
 def test_windows_bound_what_is_held_at_once(monkeypatch):

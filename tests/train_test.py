@@ -389,12 +389,9 @@ def test_rates_may_change_for_the_steps_to_come(cut_off, compiled):
   later = (tiny.stage(rates={3: {'new': 1.0}}),)
   for _ in range(2):  # and the second finds everything done
     tiny.run(cut_off, stages=later, compilation_cache=compiled)
-  (change,) = (
-    (cut_off / 'run' / 'stage1' / artefacts.CHANGES)
-    .read_text()
-    .split('\n', 1)[:1]
-  )
-  change = json.loads(change)
+  path = cut_off / 'run' / 'stage1' / artefacts.CHANGES
+  (line,) = path.read_text().splitlines()
+  change = json.loads(line)
   assert (change['resumed_step'], change['from_row']) == (2, 24)
   assert change['now']['24'] == {'a': 0.0, 'b': 0.0, 'new': 1.0}
   last = lines(cut_off / 'run' / 'stage1')[-1]

@@ -22,6 +22,9 @@ ROLES = (
   'code',
   'text',
 )
+# Added to the role of a token that an earlier row has too: it is there to be
+# read, and is nobody's target.
+REPEATED = 128
 KINDS = ('documentation', 'trajectory', 'code', 'text', 'instruction')
 
 
