@@ -337,7 +337,7 @@ def test_a_tasks_metrics_are_computed_by_evaluate(theirs, params, tmp_path):
   tokens = tokenizer.load(str(theirs / 'their.model'))
   stage = tmp_path / 'stage3'
   writer = checkpoints.Writer(
-    stage / checkpoints.FOLDER, keep=1, items=[checkpoints.PARAMETERS]
+    stage / checkpoints.FOLDER, keep=2, items=[checkpoints.PARAMETERS]
   )
   writer.save(
     1, {checkpoints.PARAMETERS: jax.tree.map(jax.numpy.array, params)}
