@@ -18,6 +18,8 @@ sys.path.append(str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 
 DEMO = 'gin/runs/demo.gin'
+# As many devices as conftest.py gave this process.
+EIGHT = '--gin_file=gin/hardware/cpu8.gin'
 SECONDS = 5
 
 
@@ -87,7 +89,8 @@ def holds(said: str, *parts: str) -> None:
 def test_a_wrong_value(arguments, parts, monkeypatch, capsys):
   command, override = arguments
   run = 'gin/ablations/all.gin' if command == 'ablate' else DEMO
-  said = refusal(monkeypatch, capsys, command, run, f'--gin.{override}')
+  files = [run, EIGHT] if command == 'train' else [run]
+  said = refusal(monkeypatch, capsys, command, *files, f'--gin.{override}')
   holds(said, *parts)
 
 

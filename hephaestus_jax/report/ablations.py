@@ -25,15 +25,15 @@ WORDS = (
 )
 
 
-def section(found: results.Results, drawings: dict[str, plots.Drawing]) -> str:
+def section(
+  summary: Mapping[str, Any], drawings: dict[str, plots.Drawing]
+) -> str:
   """The figure and the table; what failed says why."""
-  if found.ablations is None:
-    return markup.not_run('`hephaestus ablate`')
   return (
     WORDS
     + markup.figure(drawings, FIGURE, CAPTION, 'wide')
-    + _table(found.ablations)
-    + markup.details('Why runs failed', _failures(found.ablations))
+    + _table(summary)
+    + markup.details('Why runs failed', _failures(summary))
   )
 
 

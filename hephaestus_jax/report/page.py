@@ -221,9 +221,16 @@ def html_page(
   sections = {
     'Benchmark loss': _benchmark(found, benchmark, drawings),
     'Function calls': _function_calls(found, drawings),
-    'Ablations': ablations.section(found, drawings),
+    # Studies of many runs are no part of a run: they stand here once done.
+    **(
+      {'Ablations': ablations.section(found.ablations, drawings)}
+      if found.ablations
+      else {}
+    ),
     'Training': _training(found, drawings),
-    'Scaling': scaling.section(found.fits, drawings),
+    **(
+      {'Scaling': scaling.section(found.fits, drawings)} if found.fits else {}
+    ),
     'Corpus': corpus_sections.corpus(found, drawings),
     'Sources': corpus_sections.source_table(found),
     'Formats': corpus_sections.examples(found),

@@ -213,7 +213,6 @@ def test_the_same_run_makes_the_same_bytes(report: pathlib.Path) -> None:
     ('corpus/classifier.json', 'Classifier: not run.'),
     ('corpus/decontamination.json', 'Decontamination: not run.'),
     ('corpus/examples.json', 'Examples: not run.'),
-    ('fits', 'Scaling study: not run.'),
     ('control/stage3', '<td>stage3</td><td class="number">–</td>'),
     ('road.json', 'Times: not run.'),
   ],
