@@ -13,6 +13,7 @@ import functools
 import json
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -279,6 +280,9 @@ def _words(title: str) -> set[str]:
   return {word for word in re.findall(r'[a-z]+', title.lower())}
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 @functools.cache
 def _by_name() -> dict[str, our_shop.Product]:
   return {product.name.lower(): product for product in our_shop.products()}
@@ -287,7 +291,6 @@ def _by_name() -> dict[str, our_shop.Product]:
 @functools.cache
 def _index() -> sqlite3.Connection:
   """Titles, categories and features of all products, for full-text search."""
-  # Reads alone follow, so that any thread may use it.
   index = sqlite3.connect(':memory:', check_same_thread=False)
   index.execute('create virtual table shop using fts5(name unindexed, words)')
   index.executemany(
@@ -305,9 +308,15 @@ def search(words: str) -> list[our_shop.Product]:
   terms = ' OR '.join(f'"{word}"' for word in re.findall(r'\w+', words)[:64])
   if not terms:
     return []
-  rows = _index().execute(
-    'select name from shop where words match ? order by bm25(shop), name '
-    'limit ?',
-    [terms, FOUND],
-  )
+  # Episodes run on threads, and sqlite3 keeps one statement for equal queries.
+  with _ONE_AT_A_TIME:
+    rows = (
+      _index()
+      .execute(
+        'select name from shop where words match ? order by bm25(shop), name '
+        'limit ?',
+        [terms, FOUND],
+      )
+      .fetchall()
+    )
   return [_by_name()[name.lower()] for (name,) in rows]
