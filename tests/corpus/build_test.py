@@ -305,6 +305,7 @@ build.build(**build_test.arguments(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_a_step_it_goes_on_there_to_the_same_bytes(shelf, built):
   folder = shelf / 'killed'
   command = a_command(shelf, 'killed/corpus', '--direct_num_workers=2')
@@ -325,6 +326,7 @@ def test_killed_in_a_step_it_goes_on_there_to_the_same_bytes(shelf, built):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_job_server_makes_the_same_documents(shelf, built, tmp_path):
   with portable.job_server(tmp_path, {'PYTHONPATH': str(TESTDATA)}) as options:
     command = a_command(shelf, 'served', *options)

@@ -276,6 +276,7 @@ def test_the_reason_is_what_the_command_said_last():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_real_trainings_and_two_that_are_refused(tmp_path):
   import tiny  # which imports all that training does
 

@@ -107,6 +107,7 @@ def test_a_grid_that_can_not_be_is_refused(folder, changed, message):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_trains_and_leaves_what_a_fit_needs(folder):
   with (folder / 'study.gin').open('a') as file:
     file.write(

@@ -42,6 +42,7 @@ def test_a_step_that_loses_documents_stands_out(tmp_path: pathlib.Path) -> None:
     examples=None,
     embedding_map=None,
     fits=None,
+    ablations=None,
     caches=(),
     road=None,
     configs={},

@@ -1,8 +1,8 @@
 """AgentBench's WS: buying in WebShop what an instruction asks for.
 
 The agent searches, turns pages, chooses options and buys, in WebShop's words
-and with its reward (Yao et al. 2022, section 3.1). The index is SQLite's (BM25)
-and the shop is `our_shop`: WebShop's products come with no package, and its
+and with its reward (Yao et al. 2022, section 3.1). The search is BM25 and the
+shop is `our_shop`: WebShop's products come with no package, and its
 reward finds the nouns of titles by a language model of its own. So a score here
 is never AgentBench's.
 """
@@ -11,9 +11,9 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import re
-import sqlite3
-import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -280,43 +280,43 @@ def _words(title: str) -> set[str]:
   return {word for word in re.findall(r'[a-z]+', title.lower())}
 
 
-_ONE_AT_A_TIME = threading.Lock()
-
-
 @functools.cache
 def _by_name() -> dict[str, our_shop.Product]:
   return {product.name.lower(): product for product in our_shop.products()}
 
 
 @functools.cache
-def _index() -> sqlite3.Connection:
-  """Titles, categories and features of all products, for full-text search."""
-  index = sqlite3.connect(':memory:', check_same_thread=False)
-  index.execute('create virtual table shop using fts5(name unindexed, words)')
-  index.executemany(
-    'insert into shop values (?, ?)',
-    [
-      (one.name, ' '.join([one.title, one.category, *one.features]))
-      for one in our_shop.products()
-    ],
-  )
-  return index
+def _index() -> list[tuple[our_shop.Product, Counter[str]]]:
+  """Each product with how often a word is in its title, category, features."""
+  return [
+    (one, Counter(_terms(' '.join([one.title, one.category, *one.features]))))
+    for one in our_shop.products()
+  ]
+
+
+def _terms(text: str) -> list[str]:
+  return re.findall(r'[^\W_]+', text.lower())
 
 
 def search(words: str) -> list[our_shop.Product]:
-  """The products that the words fit best, the best first."""
-  terms = ' OR '.join(f'"{word}"' for word in re.findall(r'\w+', words)[:64])
-  if not terms:
-    return []
-  # Episodes run on threads, and sqlite3 keeps one statement for equal queries.
-  with _ONE_AT_A_TIME:
-    rows = (
-      _index()
-      .execute(
-        'select name from shop where words match ? order by bm25(shop), name '
-        'limit ?',
-        [terms, FOUND],
-      )
-      .fetchall()
-    )
-  return [_by_name()[name.lower()] for (name,) in rows]
+  """The products that the words fit best, the best first.
+
+  By BM25 (Robertson and Zaragoza 2009, equation 3.15, k1 = 1.2, b = 0.75).
+  SQLite has it in its full-text index, but not the SQLite that TensorFlow
+  brings along, which takes the other's place in a process that loads both.
+  """
+  index = _index()
+  mean = sum(held.total() for _, held in index) / len(index)
+  scores = dict.fromkeys((one.name for one, _ in index), 0.0)
+  for word in _terms(words)[:64]:
+    having = sum(word in held for _, held in index)
+    rare = max(math.log((len(index) - having + 0.5) / (having + 0.5)), 1e-6)
+    for one, held in index:
+      if count := held[word]:
+        length = 0.25 + 0.75 * held.total() / mean
+        scores[one.name] += rare * count * 2.2 / (count + 1.2 * length)
+  found = sorted(
+    (one for one, _ in index if scores[one.name] > 0),
+    key=lambda one: (-scores[one.name], one.name),
+  )
+  return found[:FOUND]
