@@ -473,10 +473,9 @@ def _take_other_rates(
       f'differ from step {row // stage.batch_size} on. Rates of steps that are '
       f'done stay: bind update.Stage.rates = {{{done}: ...}} for those to come.'
     )
-  change = {'resumed_step': done, 'from_row': row, 'was': before, 'now': after}
-  with (folder / artefacts.CHANGES).open('a') as file:
-    file.write(json.dumps(change) + '\n')
-  artefacts.write_json(folder / artefacts.INPUTS, wanted)
+  artefacts.amend(
+    folder, wanted, resumed_step=done, from_row=row, was=before, now=after
+  )
 
 
 def _start(setup: _Setup) -> tuple[update.TrainState, int | None]:

@@ -107,15 +107,15 @@ class BenchmarkLoss:
       examples += num_examples(rows_B['segment_ids'], rows_B['roles'], role)
       # Rows of padding, so that every batch has one shape.
       padding = np.zeros(batch_size - len(rows_B), rows_B.dtype)
-      batch_nll, batch_tokens = _sums(
+      sums = loss_sums(
         config,
         params,
         *_arrays(np.concatenate([rows_B, padding])),
         weights_R,
         self.loss_chunks,
       )
-      nll += float(batch_nll)
-      tokens += float(batch_tokens)
+      nll += float(sums.nll)
+      tokens += float(sums.weight)
     if not tokens:
       raise errors.UserError(
         f'{self.task} ({self.split}) in {self.cache_dir} has no token of role '
@@ -145,7 +145,7 @@ def _arrays(rows_B: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'loss_chunks'))
-def _sums(
+def loss_sums(
   config: model.Config,
   params: dict[str, Any],
   tokens_BL: jax.Array,
@@ -154,9 +154,9 @@ def _sums(
   roles_BL: jax.Array,
   weights_R: jax.Array,
   loss_chunks: int,
-) -> tuple[jax.Array, jax.Array]:
-  """The summed nll of the predicted tokens, and how many they are."""
-  sums = losses.next_token_loss(
+) -> losses.LossSums:
+  """The sums over the predicted tokens, by the weight of their role."""
+  return losses.next_token_loss(
     model.output_matrix(config, params),
     model.forward(config, params, tokens_BL, segment_ids_BL, positions_BL),
     tokens_BL=tokens_BL,
@@ -167,7 +167,6 @@ def _sums(
     num_sources=1,
     num_chunks=loss_chunks,
   )
-  return sums.nll, sums.weight
 
 
 def num_examples(

@@ -33,7 +33,7 @@ from hephaestus_jax import (
   tokenizer,
 )
 from hephaestus_jax.corpus import document
-from hephaestus_jax.decode import generate
+from hephaestus_jax.decode import generate, prompts
 from hephaestus_jax.evaluation import bfcl_checker
 
 # Category -> how many entries the release that is pinned has.
@@ -164,13 +164,13 @@ class Bfcl:
     folder = install(self.requirements, self.folder)
     entries = read_entries(folder, self.categories, self.isolation)
     entries = subset(entries, self.per_category)
-    ends = [vocabulary.token_id(stop) for stop in chat.stops(self.chat_format)]
+    stop_ids, _ = prompts.stops(vocabulary, self.chat_format)
     completions = generate.generate(
       config,
       params,
       encode_prompts(vocabulary, entries, self.chat_format),
       max_new_tokens=self.max_new_tokens,
-      stop_ids=[vocabulary.eos_id, *(i for i in ends if i is not None)],
+      stop_ids=stop_ids,
       batch_size=self.batch_size,
       max_prompt_tokens=self.max_prompt_tokens,
       vocab_size=vocabulary.vocab_size,
@@ -264,14 +264,7 @@ def encode_prompts(
   chat_format: str = 'chatml',
 ) -> list[list[int]]:
   """The tokens of each prompt, opened like a document of the corpus."""
-  opening = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
-  spans = [
-    chat.generation_prompt(segments(entry), chat_format) for entry in entries
-  ]
-  return [
-    opening + [token for ids in document_ids for token in ids]
-    for document_ids in vocabulary.encode_spans(spans)
-  ]
+  return prompts.tokens(vocabulary, [*map(segments, entries)], chat_format)
 
 
 def segments(entry: Mapping[str, Any]) -> list[document.Segment]:

@@ -9,14 +9,12 @@ asks a model with. A Task to be measured has 'inputs' and 'targets':
 """
 
 import dataclasses
-import functools
 import importlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import seqio
 import tensorflow as tf
@@ -27,12 +25,12 @@ from hephaestus_jax import (
   cache,
   chat,
   errors,
-  losses,
   model,
 )
 from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.corpus import document
 from hephaestus_jax.decode import generate
+from hephaestus_jax.evaluation import benchmark_loss
 
 ROLE = 'answer'  # of the tokens that are scored
 SHORTEST = 16  # tokens of a row
@@ -247,29 +245,27 @@ def _rows(
   return tokens_BL, segment_ids_BL, learned_BL * document.role_id(ROLE)
 
 
-@functools.partial(jax.jit, static_argnames='config')
 def _nll(
   config: model.Config,
   params: dict[str, Any],
-  tokens_BL: jax.Array,
-  segment_ids_BL: jax.Array,
-  roles_BL: jax.Array,
+  tokens_BL: np.ndarray,
+  segment_ids_BL: np.ndarray,
+  roles_BL: np.ndarray,
 ) -> jax.Array:
   """`nll_B` of the tokens with ROLE."""
   weights_R = np.zeros(len(document.ROLES), np.float32)
   weights_R[document.role_id(ROLE)] = 1.0
-  positions_BL = jnp.broadcast_to(
-    jnp.arange(tokens_BL.shape[1])[None], tokens_BL.shape
-  )
-  sums = losses.next_token_loss(
-    model.output_matrix(config, params),
-    model.forward(config, params, tokens_BL, segment_ids_BL, positions_BL),
-    tokens_BL=tokens_BL,
-    segment_ids_BL=segment_ids_BL,
-    roles_BL=roles_BL,
-    source_B=jnp.zeros(len(tokens_BL), jnp.int32),
-    role_weights_R=jnp.asarray(weights_R),
-    num_sources=1,
+  sums = benchmark_loss.loss_sums(
+    config,
+    params,
+    tokens_BL,
+    segment_ids_BL,
+    np.broadcast_to(
+      np.arange(tokens_BL.shape[1], dtype=np.int32), tokens_BL.shape
+    ),
+    roles_BL,
+    weights_R,
+    1,
   )
   return sums.nll_B
 

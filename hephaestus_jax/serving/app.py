@@ -12,7 +12,7 @@ from typing import Any
 from starlette import applications, exceptions, requests, responses, routing
 
 from hephaestus_jax import tokenizer
-from hephaestus_jax.decode import constraints, engine
+from hephaestus_jax.decode import constraints, engine, prompts
 from hephaestus_jax.serving import (
   answers,
   conversation,
@@ -146,7 +146,7 @@ class Service:
   def _chat_requests(self, asked: protocol.ChatRequest) -> list[engine.Request]:
     self._check(asked, asked.n)
     prompt = conversation.prompt(self.vocabulary, asked, self.chat_format)
-    stop_ids, words = conversation.stops(self.vocabulary, self.chat_format)
+    stop_ids, words = prompts.stops(self.vocabulary, self.chat_format)
     return self._requests(
       asked,
       [self._fitting(prompt, 'messages')],

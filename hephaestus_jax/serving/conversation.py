@@ -78,16 +78,6 @@ def opened(vocabulary: tokenizer.Tokenizer, ids: list[int]) -> list[int]:
   return [opening, *ids]  # type: ignore[list-item]
 
 
-def stops(
-  vocabulary: tokenizer.Tokenizer, chat_format: str
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
-  """What ends the assistant's turn: tokens, and strings that are none."""
-  found = {stop: vocabulary.token_id(stop) for stop in chat.stops(chat_format)}
-  ids = [i for i in (vocabulary.eos_id, *found.values()) if i is not None]
-  words = [stop for stop, index in found.items() if index is None]
-  return tuple(dict.fromkeys(ids)), tuple(words)
-
-
 def constraint(
   grammars: constraints.Grammars | None,
   request: protocol.ChatRequest,

@@ -29,7 +29,7 @@ from hephaestus_jax import (
   tokenizer,
 )
 from hephaestus_jax.convert import convert, published
-from hephaestus_jax.decode import constraints, engine
+from hephaestus_jax.decode import constraints, engine, prompts
 from hephaestus_jax.serving import limits as limiting
 
 # What the extra `serve` brings besides llguidance.
@@ -89,7 +89,7 @@ def serve(
       f"serve needs {missing[0]}, which the extra 'serve' brings: pip install "
       '-r requirements/serve.txt.'
     )
-  from hephaestus_jax.serving import app, conversation, http, metrics, worker
+  from hephaestus_jax.serving import app, http, metrics, worker
 
   chat.of_name(chat_format)
   key = _key(host, key_variable)
@@ -113,7 +113,7 @@ def serve(
         chunk=chunk,
       )
       running.warm_up()
-    stop_ids, _ = conversation.stops(vocabulary, chat_format)
+    stop_ids, _ = prompts.stops(vocabulary, chat_format)
     with worker.Worker(running, mesh) as thread:
       service = app.Service(
         name=name or stage.resolve().name,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from hephaestus_jax import (
-  chat,
   errors,
   language_model,
   model,
@@ -12,7 +11,7 @@ from hephaestus_jax import (
 )
 from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.corpus import document
-from hephaestus_jax.decode import generate
+from hephaestus_jax.decode import generate, prompts
 from hephaestus_jax.evaluation.agents import episode, play
 
 ROLES = {'system': 'system', 'user': 'user', 'assistant': 'answer'}
@@ -54,28 +53,19 @@ def generating(
       f'and model.Config.vocab_size = {config.vocab_size}. Use the vocabulary '
       'that the model was trained with.'
     )
-  ends = [vocabulary.token_id(stop) for stop in chat.stops(chat_format)]
-  stop_ids = [vocabulary.eos_id, *(i for i in ends if i is not None)]
-  start = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
+  stop_ids, _ = prompts.stops(vocabulary, chat_format)
 
   def agent(
     conversations: Sequence[episode.Conversation],
   ) -> list[replies.Reply]:
-    spans = [
-      chat.generation_prompt(
-        [document.Segment(ROLES[m['role']], m['content']) for m in messages],
-        chat_format,
-      )
+    segments = [
+      [document.Segment(ROLES[m['role']], m['content']) for m in messages]
       for messages in conversations
-    ]
-    prompts = [
-      start + [token for ids in span_ids for token in ids]
-      for span_ids in vocabulary.encode_spans(spans)
     ]
     completions = generate.generate(
       config,
       params,
-      prompts,
+      prompts.tokens(vocabulary, segments, chat_format),
       max_new_tokens=max_new_tokens,
       stop_ids=stop_ids,
       batch_size=batch_size,
