@@ -176,8 +176,15 @@ class Downloader(downloader.Downloader):
     return links.domain(request.url)
 
 
+# Of a host that answered, but not with its robots.txt.
+_ROBOTS_UNREACHABLE = ('timeout', 'connection_lost', 'too_large')
+
+
 class Robots(robotstxt.RobotsTxtMiddleware):
-  """Keeps to robots.txt as RFC 9309 says where there is none."""
+  """Keeps to robots.txt as RFC 9309 says where there is none.
+
+  Scrapy takes a robots.txt that it could not read for leave to ask for all.
+  """
 
   async def _parse_robots(
     self, response: Any, netloc: str, request: scrapy.Request
@@ -187,6 +194,16 @@ class Robots(robotstxt.RobotsTxtMiddleware):
     elif response.status >= 400:  # 2.3.1.3: as if all were allowed
       response = response.replace(body=b'')
     await super()._parse_robots(response, netloc, request)
+
+  def _robots_error(self, exc: Exception, netloc: str) -> None:
+    if no_answer(exc) not in _ROBOTS_UNREACHABLE:
+      super()._robots_error(exc, netloc)  # the page will say it itself
+      return
+    waiting = self._parsers[netloc]  # 2.3.1.4: as if all were disallowed
+    self._parsers[netloc] = nothing = self._parserimpl.from_crawler(
+      self.crawler, b'User-agent: *\nDisallow: /'
+    )
+    waiting.callback(nothing)
 
 
 class _Job:

@@ -30,7 +30,7 @@ def command(served: trap_site.Site, folder: pathlib.Path) -> list[str]:
     *(f'--gin.RUN_DIR={folder}', f'--gin.SEEDS={seeds}', '--json'),
     *('--gin.CONTACT=me@example.com', '--gin.DELAY=0.0', '--gin.RETRIES=1'),
     *('--gin.CONCURRENCY_PER_DOMAIN=8', '--gin.REDIRECTS=3'),
-    f"--gin.ALLOWED_NETWORKS=['{trap_site.SITE}/32', '{trap_site.BROKEN}/32']",
+    f"--gin.ALLOWED_NETWORKS=['{trap_site.SITE}/31', '{trap_site.SILENT}/32']",
     f'--gin.PAGE_BYTES={trap_site.PAGE_BYTES}',
     f'--gin.PAGE_SECONDS={trap_site.PAGE_SECONDS}',
   ]
@@ -93,7 +93,7 @@ def test_every_address_is_a_document_or_counted_with_its_reason(
     'pattern_limit': 150,  # of 200 months
     'private_address': 5,  # four links and a redirect
     'repeating_path': 1,
-    'robots_txt': 2,  # forbidden, and the host whose robots.txt is broken
+    'robots_txt': 3,  # forbidden, and two hosts whose robots.txt is unreadable
     'timeout': 1,
     'too_large': 3,  # huge, huge-length, bomb
     'too_many_redirects': 1,
@@ -125,7 +125,7 @@ def test_nothing_is_asked_of_a_private_address(
   crawled: Crawled, served: trap_site.Site
 ) -> None:
   hosts = {path.split('/')[0] for path in served.hits}
-  assert hosts == {trap_site.SITE, trap_site.BROKEN}
+  assert hosts == {trap_site.SITE, trap_site.BROKEN, trap_site.SILENT}
   assert f'{trap_site.SITE}/docs/to-private' in served.hits
 
 
@@ -136,6 +136,8 @@ def test_what_robots_txt_forbids_is_not_asked_for(
   assert f'{trap_site.SITE}/docs/forbidden' not in served.hits
   assert f'{trap_site.BROKEN}/docs/any' not in served.hits
   assert f'{trap_site.BROKEN}/robots.txt' in served.hits
+  assert f'{trap_site.SILENT}/docs/any' not in served.hits
+  assert f'{trap_site.SILENT}/robots.txt' in served.hits
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """A web site on loopback with a few hundred pages and every trap we know.
 
 The site itself is at 127.0.0.2. What a crawl must never ask for stands at
-127.0.0.1, whose server counts who comes. At 127.0.0.3, robots.txt is broken.
+127.0.0.1, whose server counts who comes. At 127.0.0.3, robots.txt is broken; at
+127.0.0.4 the server hangs up when it is asked for.
 """
 
 import collections
@@ -13,11 +14,12 @@ import threading
 import time
 from collections.abc import Iterator
 
-SITE, PRIVATE, BROKEN = '127.0.0.2', '127.0.0.1', '127.0.0.3'
+SITE, PRIVATE = '127.0.0.2', '127.0.0.1'
+BROKEN, SILENT = '127.0.0.3', '127.0.0.4'
 SECTIONS = [f'section-{a}{b}' for a in 'abcde' for b in string.ascii_lowercase]
 ARTICLES = [f'{a}{b}' for a in 'xy' for b in string.ascii_lowercase]
 ROBOTS = 'User-agent: *\nDisallow: /docs/forbidden\n'
-PAGE_BYTES, PAGE_SECONDS = 300_000, 2.0
+PAGE_BYTES, PAGE_SECONDS = 300_000, 3.0
 
 
 def prose(name: str) -> str:
@@ -79,6 +81,7 @@ class Site:
       f'http://[::ffff:127.0.0.1]:{port}/docs/secret',
       f'http://2130706433:{port}/docs/secret',
       f'http://{BROKEN}:{port}/docs/any',
+      f'http://{SILENT}:{port}/docs/any',
       'http://no-such-host.invalid/docs',
       *('mailto:docs@a.com', 'javascript:docs()', 'http://[docs', '/prices'),
       'http://user:docs@a.com/',
@@ -131,7 +134,9 @@ class Site:
     host = request.connection.getsockname()[0]
     self.hits[f'{host}{path}'] += 1
     time.sleep(self.pause)
-    if path == '/robots.txt':
+    if path == '/robots.txt' and host == SILENT:
+      request.close_connection = True
+    elif path == '/robots.txt':
       broken = host == BROKEN
       _send(request, ROBOTS.encode(), 'text/plain', 500 if broken else 200)
     elif path.startswith('/docs/calendar'):
@@ -260,7 +265,7 @@ def _redirect(
 
 @contextlib.contextmanager
 def served() -> Iterator[Site]:
-  """The site, on one port of all three addresses."""
+  """The site, on one port of all four addresses."""
   site: Site
 
   class Handler(http.server.BaseHTTPRequestHandler):
@@ -281,7 +286,7 @@ def served() -> Iterator[Site]:
   port = first.server_address[1]
   servers = [
     first,
-    *(Server((host, port), Handler) for host in (PRIVATE, BROKEN)),
+    *(Server((host, port), Handler) for host in (PRIVATE, BROKEN, SILENT)),
   ]
   site = Site(port)
   for server in servers:
