@@ -44,10 +44,8 @@ FLOORS = (
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
   (
-    'observability.metrics',
-    'corpus.catalogue',
-    'corpus.members',
-    'corpus.acquire',
+    *('stage_folder', 'observability.metrics'),
+    *('corpus.catalogue', 'corpus.members', 'corpus.acquire'),
   ),
   (
     *('cache', 'train', 'planning.estimate'),
