@@ -144,6 +144,17 @@ def test_hosts_read_disjoint_shares_of_one_global_batch(cache_dir, hosts):
     assert same(joined, mixture.batch(step, 8))
 
 
+def test_the_loader_reads_a_capped_mixture_to_its_last_whole_batch(cache_dir):
+  mixture = open_mixture(cache_dir, max_epochs=2)
+  size = 7
+  whole = mixture.end // size
+  batches = data.loader(mixture, batch_size=size, start_step=whole - 3)
+  for step in range(whole - 3, whole):
+    assert same(next(batches), mixture.batch(step, size))
+  with pytest.raises(IndexError):
+    next(batches)
+
+
 def test_every_source_keeps_its_rate_in_any_window(cache_dir):
   mixture = open_mixture(cache_dir)
   source_B, _ = mixture.rows_at(np.arange(5000))
