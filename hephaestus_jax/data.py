@@ -20,7 +20,6 @@ Array axes: B rows, L tokens, R roles, T steps or rounds, D documents. No
 TensorFlow, no SeqIO.
 """
 
-import difflib
 import functools
 import hashlib
 import json
@@ -531,10 +530,9 @@ def _mixture_info(cache_dir: str, mixture: str) -> dict[str, Any]:
     )
   names = sorted(path.stem for path in folder.glob('*.json'))
   if mixture not in names:
-    near = difflib.get_close_matches(mixture, names, n=2)
     raise errors.UserError(
-      f'There is no mixture {mixture!r} in {cache_dir}'
-      + (f'; did you mean {" or ".join(near)}?' if near else f': {names}.')
+      f'There is no mixture {mixture!r} in {cache_dir}.'
+      + (errors.nearest(mixture, names) or f' There are {names}.')
       + ' Name it to `hephaestus cache` first.'
     )
   return _read_json(folder / f'{mixture}.json')
@@ -563,11 +561,9 @@ def _by_task(
     else:
       known = [path.stem for path in folder.glob('mixtures/*.json')]
       known += [path.name for path in folder.glob('tasks/*')]
-      near = difflib.get_close_matches(name, known, n=2)
       raise errors.UserError(
         f'A rate or a cap of mixture {mixture!r} names {name!r}, which is no '
-        f'task or mixture of {cache_dir}'
-        + (f'; did you mean {" or ".join(near)}?' if near else '.')
+        f'task or mixture of {cache_dir}.' + errors.nearest(name, known)
       )
     for task, share in shares.items():
       found[task] = found.get(task, 0.0) + value * share

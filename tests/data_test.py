@@ -276,7 +276,7 @@ def test_a_budget_of_tokens_is_a_cap(cache_dir):
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'rates': {5: {'agent_v2': 1.0}}}, 'did you mean agent_v1'),
+    ({'rates': {5: {'agent_v2': 1.0}}}, 'Did you mean agent_v1'),
     ({'rates': {5: {'agent_v1': -1.0}}}, "'agent_v1' has -1.0"),
     ({'rates': {5: {'agent_v1': 0.0}}}, 'or rate 0'),
     ({'max_epochs': {'other_v1': 1.0}}, 'does not read'),
@@ -344,7 +344,7 @@ def test_a_cache_that_was_cut_off_is_refused(cache_dir):
 
 
 def test_an_unknown_mixture_names_its_neighbours(cache_dir):
-  with pytest.raises(errors.UserError, match='did you mean mix_v1'):
+  with pytest.raises(errors.UserError, match='Did you mean mix_v1'):
     open_mixture(cache_dir, mixture='mix_v2')
 
 
