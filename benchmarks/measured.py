@@ -63,6 +63,11 @@ def measured() -> Iterator[Measurement]:
     found.cpu = sum(cpu - before.get(p, 0) for p, cpu in last.items())
 
 
+def memory() -> int:
+  """Bytes of this process and its descendants now."""
+  return sum(look.pss for look in _look().values())
+
+
 def tell(name: str, found: Measurement, megabytes: float, **more: Any) -> None:
   """Prints a measurement as a line of JSON."""
   record = {

@@ -8,7 +8,6 @@ command loses one Task's work.
 
 import collections
 import dataclasses
-import difflib
 import functools
 import hashlib
 import importlib
@@ -491,10 +490,9 @@ def _mixture_or_task(name: str) -> seqio.Mixture | seqio.Task:
   """
   known = [*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()]
   if name not in known:
-    near = difflib.get_close_matches(name, known, n=3)
     raise errors.UserError(
-      f'No Mixture or Task {name!r} is registered'
-      + (f'; did you mean {" or ".join(near)}?' if near else '.')
+      f'No Mixture or Task {name!r} is registered.'
+      + errors.nearest(name, known)
       + ' The modules that register them are those of cache.cache.modules.'
     )
   return seqio.get_mixture_or_task(name)

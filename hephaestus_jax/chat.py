@@ -20,7 +20,6 @@ page that quotes '<|im_end|>' is content, and `tokenizer` spells it out. A token
 that opens documents is the vocabulary's, and no format writes it.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -73,10 +72,9 @@ def of_name(chat_format: str) -> conversation.Format:
     errors.UserError: there is none of that name.
   """
   if chat_format not in FORMATS:
-    near = difflib.get_close_matches(chat_format, FORMATS, n=1)
     raise errors.UserError(
-      f'There is no chat format {chat_format!r}'
-      + (f'; did you mean {near[0]!r}?' if near else '.')
+      f'There is no chat format {chat_format!r}.'
+      + errors.nearest(chat_format, FORMATS)
       + f' There are {", ".join(FORMATS)}.'
     )
   return FORMATS[chat_format]

@@ -13,7 +13,6 @@ each one stands, and by gin, which does the work.
 
 import collections.abc
 import dataclasses
-import difflib
 import importlib
 import inspect
 import pathlib
@@ -21,7 +20,7 @@ import pkgutil
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -160,7 +159,9 @@ def find(name: str, root: pathlib.Path) -> pathlib.Path:
     if path.is_file():
       return path
   there = [str(p.relative_to(root)) for p in root.glob('gin/**/*.gin')]
-  raise errors.UserError(f'There is no file {name!r}.{nearest(name, there)}')
+  raise errors.UserError(
+    f'There is no file {name!r}.{errors.nearest(name, there)}'
+  )
 
 
 class _Reader:
@@ -212,7 +213,7 @@ class _Reader:
         raise errors.UserError(
           f'{shown(path, self._root)}:{statement.location.line_num} includes '
           f'{statement.filename!r}, and nothing above it sets {name}.'
-          f'{nearest(name, macros)}'
+          f'{errors.nearest(name, macros)}'
         )
     return str(interpolate(statement.filename, macros))
 
@@ -235,12 +236,6 @@ def literal(text: str) -> Any:
   except (SyntaxError, ValueError):
     return text
   return statements[0].value if len(statements) == 1 else text
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-  """' Did you mean X?', or '' where nothing known is near."""
-  found = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-  return f' Did you mean {" or ".join(found)}?' if found else ''
 
 
 def prepare(
@@ -279,7 +274,7 @@ def check_files(text: Text, elsewhere: Mapping[str, str]) -> None:
     if ours and binding.is_macro and name not in used:
       raise errors.UserError(
         f'{binding.origin} sets {name}, which nothing reads.'
-        f'{nearest(name, used - {REQUIRED})}'
+        f'{errors.nearest(name, used - {REQUIRED})}'
       )
 
 
@@ -309,7 +304,7 @@ def check_overrides(
       if name not in known and name not in elsewhere:
         raise errors.UserError(
           f'{binding.origin}: no file of this run knows the macro {name}.'
-          f'{nearest(name, {*known, *elsewhere})}'
+          f'{errors.nearest(name, {*known, *elsewhere})}'
         )
       if not shared:
         reader = elsewhere.get(name)
@@ -366,7 +361,7 @@ def check_macros(text: Text) -> None:
       if name != REQUIRED and name not in macros:
         raise errors.UserError(
           f'{binding.origin}: {binding.name} reads the macro {name}, which '
-          f'nothing sets.{nearest(name, macros)}'
+          f'nothing sets.{errors.nearest(name, macros)}'
         )
   for name in sorted(read_by(text) - {REQUIRED}):
     if macros[name].value == Macro(REQUIRED):
@@ -435,7 +430,7 @@ def _absent(origin: str, error: ImportError) -> str:
   if match := re.search(r"No module named '([\w.]+)\.(\w+)'", reason):
     parent = importlib.import_module(match[1])
     there = [one.name for one in pkgutil.iter_modules(parent.__path__)]
-    hint = nearest(match[2], there)
+    hint = errors.nearest(match[2], there)
   return f'{origin}: {reason}.{hint}'
 
 
@@ -446,15 +441,15 @@ def _refusal(text: Text, binding: Binding, error: Exception) -> str:
   if match := re.search(r"doesn't have a parameter named '(\w+)'", reason):
     selector = binding.name.rpartition('/')[2].rpartition('.')[0]
     configurable = gin_config._REGISTRY.get_match(selector)
-    hint = nearest(match[1], _parameters(configurable.wrapped))
+    hint = errors.nearest(match[1], _parameters(configurable.wrapped))
   elif match := re.search(r"<module '([\w.]+)'.*no attribute (\w+)", reason):
     reason = f'{match[1]} has no {match[2]!r}'
     module = importlib.import_module(match[1])
-    hint = nearest(match[2], [n for n in vars(module) if n[0] != '_'])
+    hint = errors.nearest(match[2], [n for n in vars(module) if n[0] != '_'])
   elif match := re.search(r"'(\w+)' was not provided by an import", reason):
     reason = f'no file of this run imports a module {match[1]!r}'
     aliases = [line.split()[-1] for line in text.imports if line != DYNAMIC]
-    hint = nearest(match[1], aliases)
+    hint = errors.nearest(match[1], aliases)
   return f'{binding.origin}: {reason}.{hint}'
 
 
@@ -498,7 +493,7 @@ def _check_parameters(text: Text, function: str) -> None:
       ]
       raise errors.UserError(
         f'{binding.origin}: this command does not read {binding.name}.'
-        f'{nearest(binding.name, known)}'
+        f'{errors.nearest(binding.name, known)}'
       )
 
 

@@ -16,10 +16,11 @@ while its rate stays as it is (see mixing.py). A task's own rows come in a new
 permutation per epoch, each row once. How the batches are cut changes nothing:
 step s of size B has rows s B to (s + 1) B - 1 of one endless order.
 
-Array axes: B rows, L tokens, R roles. No TensorFlow, no SeqIO.
+Array axes: B rows, L tokens, R roles, T steps or rounds, D documents. No
+TensorFlow, no SeqIO.
 """
 
-import difflib
+import functools
 import hashlib
 import json
 import math
@@ -36,6 +37,11 @@ from hephaestus_jax import artefacts, errors, mixing
 from hephaestus_jax.corpus import document
 
 Batch = dict[str, np.ndarray]
+
+# Rounds of the permutation of a task's rows: enough that no order is left.
+ROUNDS = 6
+# Rows whose order is found together: numpy takes as long for one as for 100.
+ROWS_AHEAD = 4096
 
 AGAIN = 'Delete {folder} and run `hephaestus cache` again.'
 
@@ -64,11 +70,15 @@ def positions(segment_ids_BL: np.ndarray) -> np.ndarray:
   >>> positions(np.array([[1, 1, 1, 2, 2, 0, 0]]))
   array([[0, 1, 2, 0, 1, 0, 0]])
   """
-  index_L = np.arange(segment_ids_BL.shape[1])
   starts_BL = np.ones(segment_ids_BL.shape, bool)
   starts_BL[:, 1:] = segment_ids_BL[:, 1:] != segment_ids_BL[:, :-1]
-  start_BL = np.maximum.accumulate(np.where(starts_BL, index_L, 0), axis=1)
-  return np.where(segment_ids_BL == 0, 0, index_L - start_BL).astype(np.int32)
+  size = segment_ids_BL.size
+  start_D = np.flatnonzero(starts_BL).astype(np.int32)
+  place = np.arange(size, dtype=np.int32)
+  place -= np.repeat(start_D, np.diff(start_D, append=size))
+  place_BL = place.reshape(segment_ids_BL.shape)
+  place_BL[segment_ids_BL == 0] = 0
+  return place_BL
 
 
 class Rows:
@@ -119,8 +129,16 @@ class Rows:
     Raises:
       errors.UserError: a record is damaged.
     """
+    return np.frombuffer(b''.join(self.records(indices_B)), self._dtype)
+
+  def records(self, indices_B: Sequence[int] | np.ndarray) -> list[bytes]:
+    """The rows of these numbers as they are stored.
+
+    Raises:
+      errors.UserError: a record is damaged.
+    """
     indices_B = np.asarray(indices_B, np.int64)
-    rows_B = np.empty(len(indices_B), self._dtype)
+    found_B = [b''] * len(indices_B)
     file_B = np.searchsorted(self._first_row, indices_B, side='right') - 1
     for file in np.unique(file_B):
       here_B = np.flatnonzero(file_B == file)
@@ -131,8 +149,9 @@ class Rows:
         raise errors.UserError(
           f'{self._paths[file]} is damaged: {error}. ' + self._way_out()
         ) from error
-      rows_B[here_B] = np.frombuffer(b''.join(records), self._dtype)
-    return rows_B
+      for place, record in zip(here_B.tolist(), records, strict=True):
+        found_B[place] = record
+    return found_B
 
   def verify(self) -> None:
     """Compares every file with the checksum that was taken when it was written.
@@ -340,11 +359,18 @@ class Mixture:
 
   def read(self, number_B: np.ndarray) -> Batch:
     """The mixture's rows of these numbers as a batch."""
-    source_B, row_B = self.rows_at(number_B)
-    rows_B = np.empty(len(row_B), row_dtype(self.sequence_length))
+    return self.of_rows(*self.rows_at(number_B))
+
+  def of_rows(self, source_B: np.ndarray, row_B: np.ndarray) -> Batch:
+    """Rows of sources as a batch: what `rows_at` says."""
+    record_B = [b''] * len(row_B)
     for source in np.unique(source_B):
-      here_B = source_B == source
-      rows_B[here_B] = self._rows[source].read(row_B[here_B])
+      here_B = np.flatnonzero(source_B == source)
+      records = self._rows[source].records(row_B[here_B])
+      for place, record in zip(here_B.tolist(), records, strict=True):
+        record_B[place] = record
+    # Joined once: each copy of a row costs.
+    rows_B = np.frombuffer(b''.join(record_B), row_dtype(self.sequence_length))
     return _batch(rows_B, source_B, row_B)
 
   def batch(self, step: int, batch_size: int) -> Batch:
@@ -397,9 +423,23 @@ def loader(
     prefetch: batches that are read ahead, in threads.
   """
   place_B = np.arange(batch_size) if rows_B is None else rows_B
+  ahead = max(ROWS_AHEAD // max(len(place_B), 1), 1)
+
+  @functools.lru_cache(maxsize=2)
+  def rows_of(block: int) -> tuple[np.ndarray, np.ndarray]:
+    step_T = block * ahead + np.arange(ahead)
+    if mixture.end is not None:
+      step_T = step_T[(step_T + 1) * batch_size <= mixture.end]
+    source_B, row_B = mixture.rows_at(
+      (step_T[:, None] * batch_size + place_B).ravel()
+    )
+    shape = (len(step_T), len(place_B))
+    return source_B.reshape(shape), row_B.reshape(shape)
 
   def read(step: int) -> Batch:
-    return mixture.read(step * batch_size + place_B)
+    block, place = divmod(step, ahead)
+    source_TB, row_TB = rows_of(block)
+    return mixture.of_rows(source_TB[place], row_TB[place])
 
   steps = grain.MapDataset.range(start_step, sys.maxsize).map(read)
   return iter(
@@ -429,21 +469,24 @@ def permuted(
   size_B = size_B.astype(np.uint64)
   # Half the bits of the domain: the smallest h with 4 ** h >= size.
   half_B = np.ceil(np.log2(np.maximum(size_B, 2)) / 2).astype(np.uint64)
+  key_TB = _mix(key_B + np.arange(ROUNDS, dtype=np.uint64)[:, None])
   todo_B = np.arange(len(result_B))
   while len(todo_B):
-    result_B[todo_B] = _feistel(result_B[todo_B], half_B[todo_B], key_B[todo_B])
+    result_B[todo_B] = _feistel(
+      result_B[todo_B], half_B[todo_B], key_TB[:, todo_B]
+    )
     todo_B = todo_B[result_B[todo_B] >= size_B[todo_B]]
   return result_B.astype(np.int64)
 
 
 def _feistel(
-  value_B: np.ndarray, half_B: np.ndarray, key_B: np.ndarray
+  value_B: np.ndarray, half_B: np.ndarray, key_TB: np.ndarray
 ) -> np.ndarray:
-  """Six rounds on 2 * half bits: enough that no order is left to see."""
+  """ROUNDS rounds on 2 * half bits, each with a key of its own."""
   mask_B = (np.uint64(1) << half_B) - np.uint64(1)
   left_B, right_B = value_B >> half_B, value_B & mask_B
-  for turn in range(6):
-    mixed_B = _mix(right_B ^ _mix(key_B + np.uint64(turn)))
+  for key_B in key_TB:
+    mixed_B = _mix(right_B ^ key_B)
     left_B, right_B = right_B, left_B ^ (mixed_B & mask_B)
   return (left_B << half_B) | right_B
 
@@ -487,10 +530,9 @@ def _mixture_info(cache_dir: str, mixture: str) -> dict[str, Any]:
     )
   names = sorted(path.stem for path in folder.glob('*.json'))
   if mixture not in names:
-    near = difflib.get_close_matches(mixture, names, n=2)
     raise errors.UserError(
-      f'There is no mixture {mixture!r} in {cache_dir}'
-      + (f'; did you mean {" or ".join(near)}?' if near else f': {names}.')
+      f'There is no mixture {mixture!r} in {cache_dir}.'
+      + (errors.nearest(mixture, names) or f' There are {names}.')
       + ' Name it to `hephaestus cache` first.'
     )
   return _read_json(folder / f'{mixture}.json')
@@ -519,11 +561,9 @@ def _by_task(
     else:
       known = [path.stem for path in folder.glob('mixtures/*.json')]
       known += [path.name for path in folder.glob('tasks/*')]
-      near = difflib.get_close_matches(name, known, n=2)
       raise errors.UserError(
         f'A rate or a cap of mixture {mixture!r} names {name!r}, which is no '
-        f'task or mixture of {cache_dir}'
-        + (f'; did you mean {" or ".join(near)}?' if near else '.')
+        f'task or mixture of {cache_dir}.' + errors.nearest(name, known)
       )
     for task, share in shares.items():
       found[task] = found.get(task, 0.0) + value * share

@@ -1,4 +1,7 @@
-"""The error that is the user's to mend."""
+"""The error that is the user's to mend, and what a message may add to it."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -8,3 +11,15 @@ class UserError(Exception):
   `main.py` prints it alone and ends with exit code 2; every other exception is
   a bug of ours and keeps its traceback.
   """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+  """A sentence that asks for a name that is known, to follow another.
+
+  >>> nearest('demmo', ['demo', 'text'])
+  ' Did you mean demo?'
+  >>> nearest('x', ['demo', 'text'])
+  ''
+  """
+  found = difflib.get_close_matches(name, list(known), n=2)
+  return f' Did you mean {" or ".join(found)}?' if found else ''

@@ -7,11 +7,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# TensorFlow's C++ says these while it loads, whatever its log level is, and the
-# TPU compiler where there is no TPU.
+# TensorFlow's C++ says these while it loads, whatever its log level is, the TPU
+# compiler where there is no TPU, and Beam where BigQuery's client is missing.
 _START_UP = re.compile(
   rb'(I0000 |WARNING: All log messages before absl::InitializeLog|'
-  rb'Failed to find host bounds for accelerator type: ).*\n'
+  rb'Failed to find host bounds for accelerator type: |'
+  rb'WARNING:root:apitools not found, and bigquery client libraries ).*\n'
 )
 
 

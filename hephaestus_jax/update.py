@@ -5,7 +5,6 @@ it, ready for the compiler. Shape letters: see model.py and losses.py.
 """
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -110,10 +109,9 @@ class Stage:
     weights = self.source_weights or {}
     for name in weights:
       if name not in sources:
-        near = difflib.get_close_matches(name, sources, n=1)
         raise errors.UserError(
-          f'update.Stage.source_weights of {self.name!r} names {name!r}'
-          + (f'; did you mean {near[0]!r}?' if near else '.')
+          f'update.Stage.source_weights of {self.name!r} names {name!r}.'
+          + errors.nearest(name, sources)
           + f' The sources of {self.mixture!r} are {", ".join(sources)}.'
         )
     return tuple(weights.get(name, 1.0) for name in sources)

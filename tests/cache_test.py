@@ -484,7 +484,7 @@ def test_a_task_that_breaks_the_contract_is_named(
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ({'concat': ['wikipedia_v2']}, "'wikipedia_v2'.*did you mean wikipedia_v1"),
+    ({'concat': ['wikipedia_v2']}, "'wikipedia_v2'.*Did you mean wikipedia_v1"),
     ({'concat': ['chatterbot_v1']}, "'chatterbot_v1' would be packed in two"),
     ({'modules': ['data_tasks.mixtuers']}, "no Python module 'data_tasks.mix"),
     ({'sequence_length': 1}, 'sequence_length 1 leaves no next token'),

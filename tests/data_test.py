@@ -144,6 +144,17 @@ def test_hosts_read_disjoint_shares_of_one_global_batch(cache_dir, hosts):
     assert same(joined, mixture.batch(step, 8))
 
 
+def test_the_loader_reads_a_capped_mixture_to_its_last_whole_batch(cache_dir):
+  mixture = open_mixture(cache_dir, max_epochs=2)
+  size = 7
+  whole = mixture.end // size
+  batches = data.loader(mixture, batch_size=size, start_step=whole - 3)
+  for step in range(whole - 3, whole):
+    assert same(next(batches), mixture.batch(step, size))
+  with pytest.raises(IndexError):
+    next(batches)
+
+
 def test_every_source_keeps_its_rate_in_any_window(cache_dir):
   mixture = open_mixture(cache_dir)
   source_B, _ = mixture.rows_at(np.arange(5000))
@@ -265,7 +276,7 @@ def test_a_budget_of_tokens_is_a_cap(cache_dir):
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'rates': {5: {'agent_v2': 1.0}}}, 'did you mean agent_v1'),
+    ({'rates': {5: {'agent_v2': 1.0}}}, 'Did you mean agent_v1'),
     ({'rates': {5: {'agent_v1': -1.0}}}, "'agent_v1' has -1.0"),
     ({'rates': {5: {'agent_v1': 0.0}}}, 'or rate 0'),
     ({'max_epochs': {'other_v1': 1.0}}, 'does not read'),
@@ -333,7 +344,7 @@ def test_a_cache_that_was_cut_off_is_refused(cache_dir):
 
 
 def test_an_unknown_mixture_names_its_neighbours(cache_dir):
-  with pytest.raises(errors.UserError, match='did you mean mix_v1'):
+  with pytest.raises(errors.UserError, match='Did you mean mix_v1'):
     open_mixture(cache_dir, mixture='mix_v2')
 
 

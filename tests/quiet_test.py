@@ -11,6 +11,10 @@ def test_start_up_lines_alone_are_left_out(capfd):
   with quiet.start_up():
     os.write(2, b'WARNING: All log messages before absl::InitializeLog() is\n')
     os.write(2, b'I0000 00:00:17 1 cudart_stub.cc:31] no GPU\n')
+    os.write(
+      2, b'WARNING:root:apitools not found, and bigquery client libraries '
+    )
+    os.write(2, b'are not available\n')
     os.write(2, b'E0000 00:00:17 1 file.cc:3] disk is full\n')
     os.write(2, b'I0000 is also how a file begins')
   os.write(2, b', and this comes after\n')

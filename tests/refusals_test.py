@@ -121,7 +121,7 @@ def cached(tmp_path):
 def test_a_mixture_that_was_not_cached(cached, monkeypatch, capsys):
   override = '--gin.STAGE1_MIXTURE=mixture_v2'
   said = refusal(monkeypatch, capsys, 'train', cached, override)
-  holds(said, "'mixture_v2'", 'did you mean mixture_v1', 'hephaestus cache')
+  holds(said, "'mixture_v2'", 'Did you mean mixture_v1', 'hephaestus cache')
 
 
 def test_a_cache_that_was_cut_off(cached, monkeypatch, capsys):

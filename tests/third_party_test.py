@@ -6,6 +6,7 @@ numbers and functions; one brings its metrics along.
 """
 
 import json
+import pathlib
 import sys
 
 import jax
@@ -27,6 +28,9 @@ from hephaestus_jax import (
 from hephaestus_jax.corpus import document
 from hephaestus_jax.decode import generate
 from hephaestus_jax.evaluation import evaluate, task_metrics
+
+sys.path.append(str(pathlib.Path(__file__).parent))
+import tiny  # noqa: E402
 
 THEIRS = """
 import functools
@@ -302,15 +306,7 @@ def test_settings_that_name_nothing_are_refused(theirs, changes, message):
     run(theirs, **changes)
 
 
-CONFIG = model.Config(
-  vocab_size=320,
-  emb_dim=16,
-  num_layers=1,
-  num_heads=2,
-  num_kv_heads=1,
-  head_dim=8,
-  mlp_dim=16,
-)
+CONFIG = tiny.network(320)
 
 
 def asked(theirs, **changes):

@@ -1,5 +1,6 @@
 """A cache, a network and stages that train in a moment; no tests."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
@@ -35,6 +36,13 @@ CONFIG = model.Config(
 )
 # What a conversation's tokens are, in turn.
 TURNS = ('system', 'user', 'action', 'observation', 'answer')
+
+
+def network(vocab_size: int) -> model.Config:
+  """The smallest, for a vocabulary of so many tokens."""
+  return dataclasses.replace(
+    CONFIG, vocab_size=vocab_size, num_layers=1, mlp_dim=16
+  )
 
 
 def rows(seed: int, count: int) -> np.ndarray:

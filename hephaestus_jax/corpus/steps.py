@@ -9,7 +9,6 @@ and the folders before, so a build goes on where it was interrupted.
 
 import collections
 import dataclasses
-import difflib
 import functools
 import json
 import pathlib
@@ -434,8 +433,7 @@ def _check_groups(known: facts.Facts, plan: Plan) -> None:
     raise RuntimeError(f'Groups are held out and trained on: {sorted(both)}.')
   for group in sorted(plan.split_of.heldout_groups):
     if group not in heldout:
-      near = difflib.get_close_matches(group, others | heldout, n=1)
-      hint = f' Did you mean {near[0]!r}?' if near else ''
+      hint = errors.nearest(group, others | heldout)
       raise errors.UserError(
         f'heldout_groups names {group!r}, but no source has that group.{hint}'
       )

@@ -139,7 +139,7 @@ def _hash(
   if command not in stage_files:
     raise errors.UserError(
       f'COMMANDS names {command!r}, which is no command.'
-      f'{configuration.nearest(command, stage_files)}'
+      f'{errors.nearest(command, stage_files)}'
     )
   elsewhere = {
     macro: other

@@ -363,7 +363,7 @@ def test_workers_that_see_another_disk_are_told(tmp_path):
   ('changes', 'message'),
   [
     ({'sources': ('docs', 'docs')}, "sources names 'docs' 2 times"),
-    ({'sources': ('dosc',), 'classifier': None}, "Did you mean 'docs'"),
+    ({'sources': ('dosc',), 'classifier': None}, 'Did you mean docs'),
     ({'sources': ('docs', 'calls')}, "names the source 'prose', which is not"),
     (
       {'classifier': classify.Classifier(labels={'docs': 'tool'})},
@@ -380,7 +380,7 @@ def test_workers_that_see_another_disk_are_told(tmp_path):
     ({'beam_options': ('--runner=Flonk',)}, "no runner 'Flonk'"),
     (
       {'heldout_groups': ('vualt',), 'classifier': None},
-      "names 'vualt', but no source has that group. Did you mean 'vault'",
+      "names 'vualt', but no source has that group. Did you mean vault",
     ),
   ],
 )

@@ -29,7 +29,7 @@ def test_the_requirements_pin_what_the_sources_read_and_no_more():
 
 def test_a_source_is_found_by_its_name_or_its_nearest_told():
   assert catalogue.by_name('botocore_docs').kind == 'documentation'
-  with pytest.raises(errors.UserError, match="Did you mean 'botocore_docs'"):
+  with pytest.raises(errors.UserError, match='Did you mean botocore_docs'):
     catalogue.by_name('botocore_doc')
 
 

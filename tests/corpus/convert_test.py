@@ -175,7 +175,7 @@ def test_a_package_is_converted_as_a_build_does(tmp_path):
 @pytest.mark.parametrize(
   ('name', 'path', 'message'),
   [
-    ('teas', '.', "Did you mean 'tea'"),
+    ('teas', '.', 'Did you mean tea'),
     ('tea', 'nowhere', 'nowhere does not exist'),
     ('tea', '/dev/null', 'neither a file nor a folder'),
     ('tea', 'empty', 'reads none of the files in .*tools/\\*.json'),

@@ -1,4 +1,6 @@
 import json
+import pathlib
+import sys
 
 import jax
 import jsonschema
@@ -10,6 +12,9 @@ from hephaestus_jax.decode import engine
 
 pytest.importorskip('llguidance')
 from hephaestus_jax.decode import constraints  # noqa: E402
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+import tiny  # noqa: E402
 
 SCHEMA = {
   'type': 'object',
@@ -38,15 +43,7 @@ TAGGED = constraints.Written(
 LISTED = constraints.Written(
   before='[TOOL_CALLS] [', between=', ', after=']', arguments='given'
 )
-CONFIG = model.Config(
-  vocab_size=32_768,
-  emb_dim=16,
-  num_layers=1,
-  num_heads=2,
-  num_kv_heads=1,
-  head_dim=8,
-  mlp_dim=16,
-)
+CONFIG = tiny.network(32_768)
 
 
 @pytest.fixture(scope='module')

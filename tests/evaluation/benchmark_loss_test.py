@@ -1,5 +1,7 @@
 import json
 import math
+import pathlib
+import sys
 
 import jax
 import numpy as np
@@ -10,16 +12,11 @@ from hephaestus_jax import artefacts, data, errors, model, partitioning
 from hephaestus_jax.corpus import document
 from hephaestus_jax.evaluation import benchmark_loss
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+import tiny  # noqa: E402
+
 USER, ACTION = document.role_id('user'), document.role_id('action')
-CONFIG = model.Config(
-  vocab_size=20,
-  emb_dim=16,
-  num_layers=2,
-  num_heads=2,
-  num_kv_heads=1,
-  head_dim=8,
-  mlp_dim=16,
-)
+CONFIG = tiny.network(20)
 # (tokens, roles, characters of role action) per document, documents per row.
 ROWS = [
   [
@@ -146,7 +143,7 @@ def test_another_role_can_be_asked_for(params, tmp_path):
 
 
 def test_a_model_with_fewer_words_is_refused(params, tmp_path):
-  small = model.Config(**{**vars(CONFIG), 'vocab_size': 15})
+  small = tiny.network(15)
   with pytest.raises(errors.UserError, match='token 19, and'):
     benchmark(write_cache(tmp_path))(small, params)
 

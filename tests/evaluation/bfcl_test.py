@@ -3,6 +3,7 @@ import functools
 import json
 import pathlib
 import re
+import sys
 
 import jax
 import numpy as np
@@ -13,6 +14,9 @@ from hephaestus_jax.corpus import document
 from hephaestus_jax.evaluation import bfcl, bfcl_checker
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / 'tests'))
+import tiny  # noqa: E402
+
 REQUIREMENTS = str(ROOT / 'requirements' / 'bfcl.txt')
 CHECKED = [c for c in bfcl.CATEGORIES if c not in bfcl.RELEVANCE]
 
@@ -462,15 +466,7 @@ def vocabulary(tmp_path_factory):
 def test_a_model_is_asked_and_judged_from_end_to_end(
   folder, vocabulary, isolation
 ):
-  config = model.Config(
-    vocab_size=10_000,  # padded: the vocabulary has 400
-    emb_dim=16,
-    num_layers=1,
-    num_heads=2,
-    num_kv_heads=1,
-    head_dim=8,
-    mlp_dim=16,
-  )
+  config = tiny.network(10_000)  # padded: the vocabulary has 400
   benchmark = bfcl.Bfcl(
     tokenizer=str(vocabulary),
     folder=str(folder),
@@ -496,7 +492,7 @@ def test_a_model_is_asked_and_judged_from_end_to_end(
   assert any(r['finish'] == 'length' for r in result['completions'])
   assert result['summary']['live_ast'] is None
   assert benchmark.identity()['per_category'] == 3
-  small = model.Config(**{**vars(config), 'vocab_size': 100})
+  small = tiny.network(100)
   with pytest.raises(errors.UserError, match='400 tokens, and'):
     benchmark(small, {})
 

@@ -304,7 +304,7 @@ def test_two_real_trainings_and_two_that_are_refused(tmp_path):
   )
   assert done.returncode == 2
   assert '2 of 4 runs failed' in done.stderr
-  assert 'did you mean mixture_v1' in done.stderr
+  assert 'Did you mean mixture_v1' in done.stderr
   rows = table.read(tmp_path / 'ablations')
   assert [row['status'] for row in rows] == ['done', 'done', 'failed', 'failed']
   assert rows[0]['tokens'] == 3 * 8 * tiny.LENGTH

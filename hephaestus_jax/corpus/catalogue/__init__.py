@@ -22,8 +22,6 @@ To add a data set, write a mapping from one record to segments (ten lines, in
 of its records, and `--list` what is known.
 """
 
-import difflib
-
 from hephaestus_jax import errors
 from hephaestus_jax.corpus import source
 from hephaestus_jax.corpus.catalogue import (
@@ -53,10 +51,7 @@ def by_name(name: str) -> source.Source:
     if found.name == name:
       return found
   names = [found.name for found in SOURCES]
-  near = difflib.get_close_matches(name, names, n=1)
   hint = (
-    f'Did you mean {near[0]!r}?'
-    if near
-    else '`hephaestus corpus --list` shows them all.'
+    errors.nearest(name, names) or ' `hephaestus corpus --list` shows them all.'
   )
-  raise errors.UserError(f'There is no corpus source {name!r}. {hint}')
+  raise errors.UserError(f'There is no corpus source {name!r}.{hint}')

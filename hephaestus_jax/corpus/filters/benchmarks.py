@@ -11,7 +11,6 @@ passages are left out: they are documentation and articles that may be read.
 import collections
 import csv
 import dataclasses
-import difflib
 import fnmatch
 import gzip
 import io
@@ -201,9 +200,8 @@ def read_folder(folder: str | None, required: Sequence[str] = ()) -> Found:
   """
   for name in required:
     if name not in NAMES:
-      near = difflib.get_close_matches(name, NAMES, n=1)
-      hint = f'did you mean {near[0]!r}?' if near else f'there are {NAMES}.'
-      raise errors.UserError(f'No benchmark is called {name!r}: {hint}')
+      hint = errors.nearest(name, NAMES) or f' There are {NAMES}.'
+      raise errors.UserError(f'No benchmark is called {name!r}.{hint}')
   root = None if folder is None else pathlib.Path(folder)
   if root is not None and not root.is_dir():
     raise errors.UserError(

@@ -211,7 +211,7 @@ def test_a_required_benchmark_that_is_missing_is_the_users_mistake(tmp_path):
   for folder in (str(tmp_path), None):
     with pytest.raises(errors.UserError, match='mmlu is required'):
       benchmarks.read_folder(folder, ['mmlu'])
-  with pytest.raises(errors.UserError, match="did you mean 'mmlu'"):
+  with pytest.raises(errors.UserError, match='Did you mean mmlu'):
     benchmarks.read_folder(str(tmp_path), ['mmlv'])
   with pytest.raises(errors.UserError, match='nowhere does not exist'):
     benchmarks.read_folder(str(tmp_path / 'nowhere'))

@@ -333,7 +333,7 @@ def test_a_kill_costs_one_shard_and_changes_no_byte(place, tmp_path):
   [
     ({'web': web.Web('nowhere')}, 'no folder nowhere'),
     ({'web': web.Web('.', 'botocore_docs')}, 'is read from packages'),
-    ({'web': web.Web('.', 'finweb')}, "Did you mean 'fineweb'"),
+    ({'web': web.Web('.', 'finweb')}, 'Did you mean fineweb'),
     ({'seeds': stored.Selection(['nowhere'], ['text'])}, 'does not exist'),
     ({'encode': encoder.Encoder('nowhere', 'cls')}, 'no encoder checkpoint'),
   ],

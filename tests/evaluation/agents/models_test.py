@@ -11,20 +11,13 @@ from hephaestus_jax import errors, model, tokenizer
 from hephaestus_jax.evaluation.agents import agent_bench, episode, models
 
 HERE = pathlib.Path(__file__).parent
-sys.path.append(str(HERE))
+sys.path += [str(HERE), str(HERE.parents[1])]
 
+import tiny  # noqa: E402
 from agent_bench_test import endpoint  # noqa: E402
 from play_test import Counting  # noqa: E402
 
-CONFIG = model.Config(
-  vocab_size=400,
-  emb_dim=16,
-  num_layers=1,
-  num_heads=2,
-  num_kv_heads=1,
-  head_dim=8,
-  mlp_dim=16,
-)
+CONFIG = tiny.network(400)
 
 
 @pytest.fixture(scope='module')
@@ -90,7 +83,7 @@ def test_a_conversation_that_is_too_long_has_filled_the_context(
 
 
 def test_a_vocabulary_that_the_model_lacks_is_refused(vocabulary):
-  small = model.Config(**{**vars(CONFIG), 'vocab_size': 100})
+  small = tiny.network(100)
   with pytest.raises(errors.UserError, match='300 tokens, and'):
     models.generating(
       small,
