@@ -121,7 +121,8 @@ def _cross_entropy(
     hidden_BLD: jax.Array, targets_BL: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
     logits_BLV = _logits(hidden_BLD, matrix_DV)
-    return _nll_and_log_z(logits_BLV, targets_BL)
+    nll_BL, log_z_BL, _, _ = _nll(logits_BLV, targets_BL)
+    return nll_BL, log_z_BL
 
   if num_chunks == 1:
     nll_BL, log_z_BL = losses(hidden_BLD, targets_BL)
@@ -143,12 +144,13 @@ def _with_gradients(
   ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     hidden_BLD, targets_BL, weight_BL = arrays
     logits_BLV = _logits(hidden_BLD, matrix_DV)
-    nll_BL, log_z_BL = _nll_and_log_z(logits_BLV, targets_BL)
-    share_BLV = jax.nn.softmax(logits_BLV, axis=-1)
+    nll_BL, log_z_BL, exp_BLV, sum_BL = _nll(logits_BLV, targets_BL)
     slope_BL = weight_BL * (1 + 2 * z_loss * log_z_BL)
     words_V = jnp.arange(logits_BLV.shape[2])[None, None]
     right_BLV = words_V == targets_BL[..., None]
-    d_logits_BLV = share_BLV * slope_BL[..., None] - jnp.where(
+    # Divided before it is spread over the words: without a division in it the
+    # TPU compiler makes this part of both products and never writes it down.
+    d_logits_BLV = exp_BLV * (slope_BL / sum_BL)[..., None] - jnp.where(
       right_BLV, weight_BL[..., None], 0.0
     )
     d_logits_BLV = d_logits_BLV.astype(hidden_BLD.dtype)
@@ -212,12 +214,19 @@ def _logits(hidden_BLD: jax.Array, matrix_DV: jax.Array) -> jax.Array:
   )
 
 
-def _nll_and_log_z(
+def _nll(
   logits_BLV: jax.Array, targets_BL: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  log_z_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """The nll of each target, the log of its denominator, and the softmax.
+
+  The last in two parts: exponentials and what to divide them by.
+  """
+  most_BL = jnp.max(logits_BLV, axis=-1)
+  exp_BLV = jnp.exp(logits_BLV - most_BL[..., None])
+  sum_BL = jnp.sum(exp_BLV, axis=-1)
+  log_z_BL = most_BL + jnp.log(sum_BL)
   logit_BL1 = jnp.take_along_axis(logits_BLV, targets_BL[..., None], axis=-1)
-  return log_z_BL - logit_BL1[..., 0], log_z_BL
+  return log_z_BL - logit_BL1[..., 0], log_z_BL, exp_BLV, sum_BL
 
 
 def _total(

@@ -164,6 +164,19 @@ def test_the_gradients_are_those_of_the_definition(chunks):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_logits_whose_exponentials_overflow_have_a_loss_and_a_gradient():
+  arguments = (1e4 * MATRIX_DV, HIDDEN_BLD)
+  found, expected = (
+    jax.value_and_grad(function, argnums=(0, 1))(*arguments)
+    for function in (lambda *arrays: sums_of(*arrays).total, plain)
+  )
+  for a, b in zip(
+    jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+  ):
+    assert np.isfinite(b).all()
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
 def test_chunks_change_no_sum():
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),

@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import math
 import pathlib
+from typing import Any
 
 import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from hephaestus_jax import errors, losses, model, partitioning
 
@@ -327,6 +329,30 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_logits():
   assert model.unembed(config, params, hidden_BLD).dtype == jnp.float32
   np.testing.assert_allclose(
     hidden_BLD.astype(jnp.float32), exact_BLD, atol=0.1
+  )
+
+
+def test_the_mlp_has_the_gradients_of_its_definition():
+  key_BLD, key_mlp = jax.random.split(jax.random.key(0))
+  x_BLD = jax.random.normal(key_BLD, (2, 3, CONFIG.emb_dim))
+  graph, weights = nnx.split(model.Mlp(CONFIG, nnx.Rngs(key_mlp)))
+
+  def found(weights: Any, x_BLD: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.sin(nnx.merge(graph, weights)(x_BLD)))
+
+  def definition(weights: Any, x_BLD: jax.Array) -> jax.Array:
+    gate_BLF, up_BLF = x_BLD @ weights['gate'], x_BLD @ weights['up']
+    gated_BLF = gate_BLF / (1 + jnp.exp(-gate_BLF)) * up_BLF
+    return jnp.sum(jnp.sin(gated_BLF @ weights['down']))
+
+  actual = jax.grad(found, argnums=(0, 1))(weights, x_BLD)
+  expected = jax.grad(definition, argnums=(0, 1))(
+    nnx.to_pure_dict(weights), x_BLD
+  )
+  assert_trees_close(
+    {'weights': nnx.to_pure_dict(actual[0]), 'x': actual[1]},
+    {'weights': expected[0], 'x': expected[1]},
+    1e-5,
   )
 
 
