@@ -73,7 +73,8 @@ def encode_documents(
       found.append(Encoded(nothing, nothing, nothing, reason))
       continue
     last_role = document.role_id(spans[-1].role) if spans else 0
-    closed = bool(ids) and ids[-1][-1:] == [tokens.eos_id]
+    # A line break may follow what ends the last turn.
+    closed = any(tokens.eos_id in part for part in ids[-2:])
     closing = [] if closed else [tokens.eos_id]
     counts = [len(opening), *map(len, ids), len(closing)]
     roles = [0, *(document.role_id(span.role) for span in spans), last_role]

@@ -203,6 +203,7 @@ class _Tally:
     self.dropped: collections.Counter[str] = collections.Counter()
     self.cut = 0  # documents that became parts
     self.parts = 0
+    self.untrained_parts = 0  # left out
     self.repeated = 0  # tokens of parts that are context only
     self.tokens_by_kind: collections.Counter[str] = collections.Counter()
     self.tokens_R = np.zeros(len(document.ROLES), np.int64)
@@ -210,24 +211,36 @@ class _Tally:
 
   def keep(self, example: packing.Example) -> None:
     """Counts a document that goes into rows, as a whole."""
-    size = len(document.ROLES)
     self.documents += 1
     self.longest = max(self.longest, len(example.tokens))
-    self.tokens_by_kind[example.kind] += len(example.tokens)
-    self.tokens_R += np.bincount(example.roles, minlength=size)
-    self.characters_R += np.bincount(
-      example.roles, weights=example.characters, minlength=size
-    ).astype(np.int64)
+    self._add(example)
 
   def keep_parts(
-    self, example: packing.Example, parts: Sequence[packing.Example]
+    self,
+    example: packing.Example,
+    parts: Sequence[packing.Example],
+    untrained: int,
   ) -> None:
-    """Counts a document that goes into rows in parts."""
-    self.keep(example)
+    """Counts a document that goes into rows in parts, but for some."""
+    self.documents += 1
+    self.longest = max(self.longest, len(example.tokens))
     self.cut += 1
     self.parts += len(parts)
-    self.repeated += sum(len(part.tokens) for part in parts)
-    self.repeated -= len(example.tokens)
+    self.untrained_parts += untrained
+    for part in parts:
+      self._add(part)
+
+  def _add(self, example: packing.Example) -> None:
+    """Counts tokens; those that an earlier part has too, apart."""
+    size = len(document.ROLES)
+    own_L = example.roles < document.REPEATED
+    roles, characters = example.roles[own_L], example.characters[own_L]
+    self.repeated += len(example.tokens) - len(roles)
+    self.tokens_by_kind[example.kind] += len(roles)
+    self.tokens_R += np.bincount(roles, minlength=size)
+    self.characters_R += np.bincount(
+      roles, weights=characters, minlength=size
+    ).astype(np.int64)
 
 
 def _cache_split(
@@ -267,6 +280,7 @@ def _cache_split(
         'dropped': dict(tally.dropped),
         'cut_documents': tally.cut,
         'parts': tally.parts,
+        'untrained_parts': tally.untrained_parts,
         'repeated_tokens': tally.repeated,
         'tokens': tokens,
         'tokens_by_kind': dict(tally.tokens_by_kind),
@@ -303,8 +317,9 @@ def _kept(
     else:
       cut = packing.split if too_long == 'split' else packing.split_at_turns
       if parts := cut(example, longest):
-        tally.keep_parts(example, parts)
-        yield from parts
+        kept = [part for part in parts if np.isin(part.roles, trained).any()]
+        tally.keep_parts(example, kept, len(parts) - len(kept))
+        yield from kept
       else:
         tally.dropped['opening_too_long'] += 1
 
@@ -569,6 +584,10 @@ def _key(
 ) -> dict[str, Any]:
   """Everything that the rows of a split depend on."""
   source = job.task.source
+  cuts = job.packing == 'best_fit' and job.too_long != 'drop'
+  of_turns = tokens.bos_id is None or tokens.eos_id == tokens.token_id(
+    chat.TURN_END
+  )
   return {
     'format': FORMAT,
     'task': job.task.name,
@@ -583,6 +602,10 @@ def _key(
     },
     # Of conversations alone: nothing else is too long.
     **({'too_long': job.too_long} if job.packing == 'best_fit' else {}),
+    # Said only where earlier versions made other rows: they kept parts that
+    # teach nothing, and wrote a BOS or EOS of turns twice.
+    **({'parts': 'trained'} if cuts else {}),
+    **({'ends': 'of turns'} if of_turns else {}),
   }
 
 
@@ -740,6 +763,8 @@ def _print_table(infos: Mapping[str, Mapping[str, Any]]) -> None:
   for name, info in infos.items():
     dropped = ', '.join(f'{n} {why}' for why, n in info['dropped'].items())
     cut = f'{info["cut_documents"]} cut into {info["parts"]}'
+    if info['untrained_parts']:
+      cut += f' and {info["untrained_parts"]} that teach nothing'
     print(
       f'{name:<{width}} {info["documents"]:>9,} {info["tokens"]:>11,} '
       f'{info["fill"]:>5.3f}'

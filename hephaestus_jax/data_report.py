@@ -46,7 +46,8 @@ def report(
     {stage: {'mixture', 'steps', 'steps_done', 'phases': {first step: {task:
     rate}}, 'sources': {task: {'planned', 'realised': {'rows', 'share',
     'tokens', 'trainable_tokens', 'epochs'}, and of its cache 'documents',
-    'dropped', 'cut_documents', 'repeated_tokens', 'fill'}}}}; with `rows`
+    'dropped', 'cut_documents', 'untrained_parts', 'repeated_tokens',
+    'fill'}}}}; with `rows`
     {stage: {'step', 'rows': [[task, row], ...], 'shown': [[span, ...], ...]}}
     for the stages that have the step, a span as `spans` gives it.
 
@@ -160,7 +161,8 @@ def _mixture(
       **{name: info[name] for name in ('documents', 'dropped', 'fill')},
       # Caches from before documents were cut have none that were.
       **{
-        name: info.get(name, 0) for name in ('cut_documents', 'repeated_tokens')
+        name: info.get(name, 0)
+        for name in ('cut_documents', 'untrained_parts', 'repeated_tokens')
       },
     }
   return {
@@ -217,7 +219,10 @@ def _print_mixture(name: str, told: Mapping[str, Any]) -> None:
     lost = [f'{count} {why}' for why, count in source['dropped'].items()]
     if source['cut_documents']:
       lost.append(f'{source["cut_documents"]} cut')
+    if source['untrained_parts']:
+      lost.append(f'{source["untrained_parts"]} parts without a target')
     print(f'  {task:<{width}} {" | ".join(parts)}  {", ".join(lost)}')
+  print('  tokens: those of a row on average; exact after whole epochs')
 
 
 def _rows(

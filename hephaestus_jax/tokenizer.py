@@ -38,7 +38,8 @@ class Tokenizer(abc.ABC):
 
   Attributes:
     vocab_size: ids are 0 .. vocab_size - 1.
-    bos_id: what opens a document, None where the vocabulary has no such token.
+    bos_id: what opens a document, None where the vocabulary has no such token,
+      or its BOS is what opens a turn.
     eos_id: what closes a document.
     pad_id: what fills a row; no loss and no attention ever sees it.
     special_tokens: the strings that `encode_markers` reads as one control
@@ -239,7 +240,10 @@ class HuggingFace(Tokenizer):
     config_text = config_path.read_bytes() if config_path.exists() else b'{}'
     config = json.loads(config_text)
     self.vocab_size = max(self._model.get_vocab(True).values()) + 1
-    self.bos_id = self._named(config.get('bos_token'), BOS_NAMES)
+    bos_id = self._named(config.get('bos_token'), BOS_NAMES)
+    # SmolLM2's opens turns: its template writes it, and nothing before it.
+    opens_turns = bos_id == self.token_id(chat.TURN_START)
+    self.bos_id = None if opens_turns else bos_id
     eos_id = self._named(config.get('eos_token'), EOS_NAMES)
     if eos_id is None:
       raise errors.UserError(

@@ -27,6 +27,8 @@ MODULES = ('data_tasks.mixtures', 'data_tasks.instruction')
 WORDS = 'list create delete describe bucket instance queue größe <|im_end|>'
 LENGTH = 64
 
+ACTION = document.role_id('action')
+
 # Five lines, as a user would write them, and a Task without our roles.
 THEIRS = """
 import seqio
@@ -240,10 +242,9 @@ def test_roles_and_characters_are_those_of_the_text(cached):
   rows = data.Rows(str(cached), 'chatterbot_v1', 'train')
   stored = rows.read(range(len(rows)))
   vocabulary = cache_vocabulary()
-  action = document.role_id('action')
   for row in stored:
-    spoken = vocabulary.decode(row['tokens'][row['roles'] == action])
-    assert row['characters'][action] == len(spoken)
+    spoken = vocabulary.decode(row['tokens'][row['roles'] == ACTION])
+    assert row['characters'][ACTION] == len(spoken)
     calls = [turn for turn in spoken.split('<|im_end|>') if turn]
     assert all(len(chat.parse(turn).calls) == 1 for turn in calls)
   total = stored['characters'].sum(axis=0)
@@ -356,6 +357,38 @@ def test_long_conversations_are_cut_if_asked(
   # What is measured on stays whole.
   held_out = data.Rows(str(tmp_path), task, 'validation').info
   assert held_out['cut_documents'] == 0
+
+
+def test_parts_that_teach_nothing_are_left_out_and_counted(
+  corpus, vocabulary, tmp_path
+):
+  task = 'botocore_requests_v1'
+  run(
+    *(corpus, vocabulary, tmp_path),
+    concat=[],
+    best_fit=[task],
+    too_long='split',
+    trained_roles=['action'],
+    sequence_length=48,
+  )
+  rows = data.Rows(str(tmp_path), task, 'train')
+  stored = rows.read(range(len(rows)))
+  taught = [
+    (row['roles'][row['segment_ids'] == segment] == ACTION).any()
+    for row in stored
+    for segment in range(1, int(row['segment_ids'].max()) + 1)
+  ]
+  assert all(taught)
+  call = cache_vocabulary().token_id(chat.CALL_START)
+  parts = sum(
+    -(-len(tokens) // 48)
+    for tokens in stored_documents(task, 'train')
+    if call in tokens
+  )
+  assert rows.info['untrained_parts'] == parts - len(taught) > 0
+  assert rows.info['tokens'] == int((stored['segment_ids'] > 0).sum())
+  spoken = int((stored['roles'] == ACTION).sum())
+  assert rows.info['tokens_by_role']['action'] == spoken
 
 
 def test_the_mixtures_of_a_mixture_can_be_named_too(

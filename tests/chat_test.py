@@ -245,7 +245,7 @@ def test_what_a_format_can_not_say_is_refused_with_a_reason(
 
 
 def test_an_unknown_format_is_refused_with_what_is_near():
-  with pytest.raises(errors.UserError, match="mean 'llama3'"):
+  with pytest.raises(errors.UserError, match='mean llama3'):
     chat.render([Segment('user', 'u')], 'lama3')
 
 

@@ -26,6 +26,7 @@ COUNTED = {
   'documents': 80,
   'dropped': {'longer_than_row': 2},
   'cut_documents': 1,
+  'untrained_parts': 4,
   'repeated_tokens': 3,
   'fill': 0.8,
   'tokens': 500,
@@ -81,11 +82,12 @@ def test_planned_and_realised_are_what_the_order_says(folder, capsys):
     'documents': 80,
     'dropped': {'longer_than_row': 2},
     'cut_documents': 1,
+    'untrained_parts': 4,
     'repeated_tokens': 3,
     'fill': 0.8,
   }
   said = capsys.readouterr().out
-  assert '2 longer_than_row, 1 cut' in said
+  assert '2 longer_than_row, 1 cut, 4 parts without a target' in said
   assert '2 of 4 steps done' in said
 
 

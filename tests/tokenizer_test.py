@@ -12,6 +12,8 @@ from hypothesis import strategies
 
 from hephaestus_jax import chat, errors, tokenizer
 from hephaestus_jax.chat import Span
+from hephaestus_jax.corpus import document
+from hephaestus_jax.decode import prompts
 
 SIZE = 440
 SENTENCES = [
@@ -172,6 +174,26 @@ def test_a_tokenizer_json_takes_its_ends_from_the_file_beside_it(tmp_path):
   configured = tokenizer.load(str(tmp_path / 'tokenizer.json'))
   assert configured.eos_id == configured.token_id('<|im_end|>')
   assert configured.fingerprint != plain.fingerprint
+
+
+def test_a_bos_that_opens_turns_is_written_once_as_smollm2_does(tmp_path):
+  hugging_face()
+  source = trained().with_name('tokenizer.json')
+  (tmp_path / 'tokenizer.json').write_bytes(source.read_bytes())
+  (tmp_path / 'tokenizer_config.json').write_text(
+    json.dumps({'bos_token': '<|im_start|>', 'eos_token': '<|im_end|>'})
+  )
+  smollm2 = tokenizer.load(str(tmp_path / 'tokenizer.json'))
+  assert smollm2.bos_id is None
+  asked = [
+    document.Segment('system', 'Be brief.'),
+    document.Segment('user', 'Hi'),
+  ]
+  [prompt] = prompts.tokens(smollm2, [asked], 'smollm2')
+  assert prompt == smollm2.encode_markers(
+    '<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n'
+    '<|im_start|>assistant\n'
+  )
 
 
 def test_the_fingerprint_tells_vocabularies_apart(tmp_path):

@@ -68,14 +68,11 @@ def prompt(
 
 
 def opened(vocabulary: tokenizer.Tokenizer, ids: list[int]) -> list[int]:
-  """Tokens that begin as documents do, unless they do so already.
-
-  Where the same token opens turns (SmolLM2's does), none is put before them.
-  """
+  """Tokens that begin as documents do, unless they do so already."""
   opening = vocabulary.bos_id
-  if opening in (None, vocabulary.token_id(chatml.TURN_START), *ids[:1]):
+  if opening is None or ids[:1] == [opening]:
     return ids
-  return [opening, *ids]  # type: ignore[list-item]
+  return [opening, *ids]
 
 
 def constraint(

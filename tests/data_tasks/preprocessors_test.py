@@ -104,6 +104,19 @@ def test_the_stop_token_after_a_call_belongs_to_the_call():
   assert roles[-1] == 0  # what EOS ends is the newline after the turn
 
 
+def test_a_conversation_is_the_template_alone_where_bos_and_eos_are_of_turns():
+  tokens = Bytes()
+  tokens.bos_id, tokens.eos_id = None, tokens.token_id('<|im_end|>')
+  segments = [document.Segment('user', 'u'), document.Segment('answer', 'a')]
+  [found] = preprocessors.encode_documents(tokens, [segments])
+  assert tokens.decode(found.targets) == (
+    '<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n'
+  )
+  plain = [document.Segment('text', 'Hi.')]
+  [found] = preprocessors.encode_documents(tokens, [plain])
+  assert tokens.decode(found.targets) == 'Hi.<|im_end|>'
+
+
 def test_batches_do_not_mix_documents(features, monkeypatch):
   monkeypatch.setattr(preprocessors, 'DOCUMENTS_PER_CALL', 2)
   dataset = preprocessors.tokenize_documents(
