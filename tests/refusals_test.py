@@ -1,11 +1,15 @@
 """Runs that are wrong, each refused in one message that says how to mend it.
 
 The runs train on rows that tiny.py writes; each case changes one thing. What a
-refusal costs is CPU time of this process, which has imported what it needs.
+refusal costs is CPU time: of this process, which has imported what it needs, or
+of the command's own, imports and all.
 """
 
 import json
+import os
 import pathlib
+import resource
+import subprocess
 import sys
 import time
 
@@ -21,6 +25,9 @@ DEMO = 'gin/runs/demo.gin'
 # As many devices as conftest.py gave this process.
 EIGHT = '--gin_file=gin/hardware/cpu8.gin'
 SECONDS = 5
+# Of the bare command where nothing else runs: a machine that takes twice as
+# long for that has twice the time for a refusal.
+BARE_SECONDS = 0.2
 
 
 @pytest.fixture(autouse=True)
@@ -166,3 +173,45 @@ def test_a_resume_with_other_values_tells_all_that_differ(
   (stage / 'inputs.json').write_text(json.dumps(was))
   said = refusal(monkeypatch, capsys, 'train', cached)
   holds(said, 'other inputs', 'seed was 3, now 0', 'model was null', 'Delete')
+
+
+def command(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
+  """A command in a process of its own, and its CPU seconds."""
+  environment = os.environ | {'JAX_NUM_CPU_DEVICES': '1'}
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
+  done = subprocess.run(
+    [sys.executable, '-m', 'hephaestus_jax', *map(str, arguments)],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=main.ROOT,
+    env=environment,
+  )
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
+  taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+  return done, taken
+
+
+@pytest.mark.slow
+def test_the_command_itself_refuses_as_soon(cached):
+  _, bare = command('--help')
+  limit = SECONDS * max(1, bare / BARE_SECONDS)
+  tiny.write_cache(cached.parent / 'cache', {'c': 1.0}, 'mixture_v3', 'bbbb')
+  stages = 'STAGES=[@stage1/update.Stage(), @stage2/update.Stage()]'
+  for wrong, *parts in (
+    (['TRAIN_STEPZ=3'], 'Did you mean TRAIN_STEPS'),
+    (['LICENCES=MIT'], '`hephaestus corpus` does'),
+    (['train.train.keep=2.5'], 'which takes int'),
+    (['STAGE1_MIXTURE=mixture_v2'], "'mixture_v2'", 'hephaestus cache'),
+    (
+      [stages, 'STAGE2_MIXTURE=mixture_v3', 'STAGE2_WARMUP=1'],
+      *('tokenizer bbbb', 'aaaa'),
+    ),
+  ):
+    overrides = [f'--gin.{each}' for each in wrong]
+    done, taken = command('train', cached, *overrides)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith('hephaestus: ')
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    holds(done.stderr, *parts)
+    assert taken < limit, f'{overrides}: {taken:.1f} s, bare {bare:.2f} s'

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import psutil
-import tensorboardX
 from jax.sharding import Mesh
 
 from hephaestus_jax import errors, update
@@ -326,6 +325,9 @@ def _tensorboard(
   folder: pathlib.Path, last: int, close: contextlib.ExitStack
 ) -> Sink:
   """TensorBoard, which hides what it has after step `last`."""
+  # It imports torch where that is installed: no refused run waits for that.
+  import tensorboardX
+
   board = tensorboardX.SummaryWriter(str(folder), purge_step=last + 1)
   close.callback(board.close)
 
