@@ -297,7 +297,7 @@ def test_what_nobody_can_learn_from_is_refused_and_counted(theirs):
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'chat_format': 'herms'}, "mean 'hermes'"),
+    ({'chat_format': 'herms'}, 'mean hermes'),
     ({'trained_roles': ['actor']}, "names 'actor'"),
   ],
 )
