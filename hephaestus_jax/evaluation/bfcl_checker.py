@@ -19,9 +19,11 @@ The official code evaluates parts of what a model wrote.
 """
 
 import functools
+import importlib
 import itertools
 import json
 import os
+import pathlib
 import sys
 import types
 from typing import Any, TextIO
@@ -30,8 +32,10 @@ READY = {'ready': True}
 TOOLS, PROMPTING = 'tools', 'prompting'
 # How the official table of models would describe ours: names keep their dots.
 MODEL = 'hephaestus'
-# What the official code imports and needs for its tables alone.
-NOT_NEEDED = ('numpy', 'pandas')
+# What the official code imports and needs for its tables, or for the network.
+NOT_NEEDED = ('numpy', 'pandas', 'requests')
+# What executable questions are about, and judged by, in the release before.
+FUNCTIONS = 'bfcl.eval_checker.executable_eval.data.executable_python_function'
 _NUMBERS = itertools.count()
 
 
@@ -112,14 +116,51 @@ def _stand_in() -> None:
   sys.modules[table.__name__] = table
 
 
-def _entries(asking: str, category: str) -> list[dict[str, Any]]:
-  """A category as a model sees it: see `bfcl.read_entries`."""
+def _questions(category: str, hint: bool) -> list[dict[str, Any]]:
+  """The official entries; of executable ones those that run without network.
+
+  They have no answers that are written down: what the published call returns
+  here is `execution_result`.
+
+  Args:
+    hint: whether functions say of which language they are.
+  """
   from bfcl_eval import utils
+
+  found: list[dict[str, Any]]
+  if not category.startswith('exec_'):
+    found = utils.load_dataset_entry(
+      category, include_language_specific_hint=hint
+    )
+    return found
+  import bfcl
+
+  data = pathlib.Path(bfcl.__file__).parent / 'data'
+  found = []
+  for entry in utils.load_file(data / f'BFCL_v3_{category}.json'):
+    try:
+      entry['execution_result'] = [*map(_returned, entry['ground_truth'])]
+    except Exception:  # it asks a server
+      continue
+    found.append(entry)
+  if hint:
+    found = utils.add_language_specific_hint_to_function_doc(found)
+  return found
+
+
+def _returned(call: str) -> Any:
+  """What a published call returns."""
+  functions = dict(vars(importlib.import_module(FUNCTIONS)))
+  return eval(call, functions)  # noqa: S307 - it may hold a sum
+
+
+def _entries(asking: str, category: str) -> list[dict[str, Any]]:
+  """A category as a model sees it: see `bfcl_official.read_entries`."""
   from bfcl_eval.constants import default_prompts as said
   from bfcl_eval.model_handler import utils as prompts
 
   found = []
-  for entry in utils.load_dataset_entry(category):
+  for entry in _questions(category, hint=True):
     turns, functions = entry['question'], entry['function']
     added = entry.get('missed_function', {})
     more = said.DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_FC
@@ -157,10 +198,10 @@ def _data(category: str) -> dict[str, str]:
   """
   from bfcl_eval import utils
 
-  entries = utils.load_dataset_entry(
-    category, include_language_specific_hint=False
-  )
-  if utils.is_relevance_or_irrelevance(category):
+  entries = _questions(category, hint=False)
+  if utils.is_relevance_or_irrelevance(category) or (
+    utils.is_executable(category)
+  ):
     return {entry['id']: json.dumps([entry, None]) for entry in entries}
   answers = utils.load_ground_truth_entry(category)
   # Some answers have an id of another form; their order is that of the entries.
@@ -216,6 +257,8 @@ def _official(
     found = eval_runner._evaluate_single_relevance_entry(
       handler, entry['id'], result, entry, MODEL, category
     )
+  elif eval_runner.is_executable(category):
+    found = _executed(handler, result, entry, category)
   elif eval_runner.is_multi_turn(category):
     # Instances are kept by the model's name and the entry's.
     name = f'{MODEL}_{next(_NUMBERS)}'
@@ -239,6 +282,33 @@ def _official(
       language=language,
       return_format=form,
     )
+  return found
+
+
+def _executed(
+  handler: Tools | Prompting, result: Any, entry: dict[str, Any], category: str
+) -> dict[str, Any]:
+  """As the official runner of the release before, which needs its clients."""
+  from bfcl.eval_checker.executable_eval import executable_checker
+  from bfcl_eval import utils
+
+  try:
+    calls = handler.decode_execute(result)
+  except Exception as error:
+    return {
+      'valid': False,
+      'error_type': 'executable_decoder:decoder_failed',
+      'error': [f'Failed to decode executable. {error}'],
+    }
+  if not utils.is_executable_format_output(calls):
+    return {
+      'valid': False,
+      'error_type': 'executable_decoder:wrong_output_format',
+      'error': ['Did not output in the specified format.'],
+    }
+  found: dict[str, Any] = executable_checker.executable_checker_non_rest(
+    calls, entry, category
+  )
   return found
 
 

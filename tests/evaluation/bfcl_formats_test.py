@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hephaestus_jax import chat
-from hephaestus_jax.evaluation import bfcl, bfcl_official
+from hephaestus_jax.evaluation import bfcl, bfcl_official, bfcl_scores
 from hephaestus_jax.evaluation.bfcl_checker import PROMPTING
 
 sys.path.append(str(pathlib.Path(__file__).parent))
@@ -227,4 +227,54 @@ def test_two_hundred_corrupted_answers_score_nothing(
     'one_call_too_many': {*WRONG_COUNT, UNREAD},
     'cut_off': {UNREAD, 'malformed:not_closed'},
     'prose': {UNREAD, 'malformed:not_json'},
+  }
+
+
+def test_executable_questions_are_judged_by_what_calls_return(
+  folder, isolation
+):
+  categories = [c for c in bfcl_scores.CATEGORIES if c.startswith('exec_')]
+  found = bfcl_official.read_entries(folder, categories, isolation, PROMPTING)
+  sizes = collections.Counter(entry['category'] for entry in found)
+  # The others call servers.
+  assert sizes == {
+    'exec_simple': 62,
+    'exec_multiple': 31,
+    'exec_parallel': 31,
+    'exec_parallel_multiple': 10,
+  }
+  answers = {
+    line['id']: line['ground_truth']
+    for category in categories
+    for line in published.executable(folder, category)
+  }
+  asked, texts = [], []
+  for entry in found:
+    right = answers[entry['id']]
+    asked += [entry] * 4
+    texts += [
+      f'[{", ".join(right)}]',
+      f'[{", ".join([*right, right[0]])}]',
+      '[calculate_mean(numbers=[7919])]',
+      'I can not.',
+    ]
+  said = [
+    published.answered(text, entry, 'chatml')
+    for text, entry in zip(texts, asked, strict=True)
+  ]
+  records = bfcl.judge(folder, asked, said, isolation)
+  wrong = [r['id'] for r in records[::4] if not r['valid']]
+  assert wrong == []
+  reasons = {
+    tuple(sorted({r['reason'] for r in records[start::4]}))
+    for start in (1, 2, 3)
+  }
+  assert reasons == {
+    ('simple_exec_checker:wrong_count', 'value_error:exec_result_count'),
+    (
+      'executable_checker:cannot_find_match',
+      'executable_checker:wrong_result',
+      'value_error:exec_result_count',
+    ),
+    ('executable_decoder:decoder_failed',),
   }

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hephaestus_jax import chat
+from hephaestus_jax import chat, language_model, model
 from hephaestus_jax.evaluation import (
   bfcl,
   bfcl_answers,
@@ -17,7 +17,9 @@ from hephaestus_jax.evaluation.bfcl_answers import Answer
 from hephaestus_jax.evaluation.bfcl_checker import PROMPTING, TOOLS
 
 sys.path.append(str(pathlib.Path(__file__).parent))
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 import bfcl_published as published  # noqa: E402
+import chat_server  # noqa: E402
 
 FEW = 3  # questions of each category
 
@@ -263,3 +265,56 @@ def test_what_a_model_calls_runs_in_the_sandbox_and_can_end_it(
   assert 'a42' in replies[1]['observations'][0]
   assert replies[3]['observations'] == []  # it could not be read
   assert 'workspace' in replies[4]['observations'][0]
+
+
+def test_a_model_that_is_served_plays_and_its_episodes_are_kept(
+  folder, requirements, isolation, prompting, tmp_path
+):
+  few = [e for e in prompting if e['category'] == 'multi_turn_base']
+  few = bfcl.subset(few, 2)
+  turns = {
+    turn[-1]['content']: published.prompted(calls)
+    for entry in few
+    for turn, calls in zip(
+      entry['turns'], published.truth(folder, entry), strict=True
+    )
+  }
+
+  def answer(body, handler):
+    last = body['messages'][-1]
+    assert last['role'] == 'user'
+    return turns.get(last['content'], 'I have done that.')
+
+  with chat_server.serving(answer) as server:
+    benchmark = bfcl.Bfcl(
+      tokenizer='no vocabulary is read',
+      endpoint=language_model.Endpoint(
+        base_url=server.url,
+        model='parrot',
+        cache=str(tmp_path / 'cache.sqlite'),
+        key_variable='',
+      ),
+      folder=str(folder),
+      requirements=requirements,
+      answers=str(tmp_path / 'answers'),
+      categories=['multi_turn_base'],
+      per_category=2,
+      isolation=isolation,
+    )
+    config = model.Config(
+      vocab_size=1,
+      emb_dim=1,
+      num_layers=1,
+      num_heads=1,
+      num_kv_heads=1,
+      head_dim=2,
+      mlp_dim=1,
+    )
+    result = benchmark(config, {})
+    assert result['categories']['multi_turn_base']['correct'] == 2
+    asked = len(server.seen)
+    assert asked == 2 * sum(len(entry['turns']) for entry in few)
+    # All of it comes from the result files.
+    (tmp_path / 'cache.sqlite').unlink()
+    assert benchmark(config, {}) == result
+    assert len(server.seen) == asked

@@ -184,3 +184,9 @@ def played(turns, asking):
     texts = [call, 'Done.'] if calls else ['Done.']
     answers.append(tuple(bfcl_answers.Answer(text) for text in texts))
   return bfcl_answers.Said(results, tuple(answers))
+
+
+def executable(folder, category):
+  """The lines of an executable category of the release before."""
+  path = folder / 'bfcl' / 'data' / f'BFCL_v3_{category}.json'
+  return [json.loads(line) for line in path.read_text().splitlines()]
