@@ -1,86 +1,48 @@
-"""Function calls on BFCL's single-turn questions, by BFCL's official checker.
+"""Function calls on BFCL's questions, judged by BFCL's own code.
 
     bfcl-eval (pip, into a folder of its own)
-      |  bfcl_checker.py entries, in the sandbox
-    entries: question and function documents
-      |  chat.generation_prompt, generate.generate
-    completions
-      |  chat.parse
-    calls, or the reason why there are none
-      |  bfcl_checker.py check, in the sandbox
-    verdicts -> accuracy per category
+      |  bfcl_official.read_entries, in the sandbox
+    entries: questions and function documents
+      |  bfcl_answers, chat.generation_prompt, the engine or an endpoint;
+      |  of several turns bfcl_multi_turn, and again
+    answers -> bfcl_results: BFCL's result files, which grow as they come
+      |  bfcl_official.check, in the sandbox
+    verdicts -> bfcl_scores: accuracy per category, columns
 
 What a model wrote is data on the whole road; whatever is wrong with it ends as
 a counted reason. The benchmark is never part of the corpus.
 """
 
-import collections
+import contextlib
 import dataclasses
 import hashlib
-import json
 import pathlib
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tqdm
 
 from hephaestus_jax import (
   artefacts,
   chat,
   errors,
+  language_model,
   model,
-  sandbox,
   tokenizer,
 )
-from hephaestus_jax.corpus import document
 from hephaestus_jax.decode import generate, prompts
-from hephaestus_jax.evaluation import bfcl_checker
-
-# Category -> how many entries the release that is pinned has.
-SIZES: Mapping[str, int] = {
-  'simple_python': 400,
-  'simple_java': 100,
-  'simple_javascript': 50,
-  'multiple': 200,
-  'parallel': 200,
-  'parallel_multiple': 200,
-  'irrelevance': 240,
-  'live_simple': 258,
-  'live_multiple': 1053,
-  'live_parallel': 16,
-  'live_parallel_multiple': 24,
-  'live_irrelevance': 884,
-  'live_relevance': 16,
-}
-CATEGORIES = tuple(SIZES)
-SIMPLE = ('simple_python', 'simple_java', 'simple_javascript')
-MULTIPLE = ('multiple', 'parallel', 'parallel_multiple')
-LIVE = (
-  'live_simple',
-  'live_multiple',
-  'live_parallel',
-  'live_parallel_multiple',
+from hephaestus_jax.evaluation import (
+  bfcl_answers,
+  bfcl_multi_turn,
+  bfcl_official,
+  bfcl_results,
+  bfcl_scores,
 )
-RELEVANCE = ('irrelevance', 'live_irrelevance', 'live_relevance')
+from hephaestus_jax.evaluation.bfcl_answers import Answer
 
-# BFCL's type words -> JSON schema's; words that are in neither mean a string.
-JSON_TYPES: Mapping[str, str] = {
-  **{
-    word: word
-    for word in ('string', 'integer', 'number', 'boolean', 'array', 'object')
-  },
-  **dict.fromkeys(('byte', 'short', 'long', 'Bigint'), 'integer'),
-  **dict.fromkeys(('float', 'double'), 'number'),
-  **dict.fromkeys(('bool', 'Boolean'), 'boolean'),
-  **dict.fromkeys(('list', 'tuple', 'Array', 'ArrayList', 'Set'), 'array'),
-  **dict.fromkeys(('Queue', 'Stack'), 'array'),
-  **dict.fromkeys(('dict', 'HashMap', 'Hashtable'), 'object'),
-}
-ROLE_OF_MESSAGE = {'system': 'system', 'user': 'user', 'assistant': 'answer'}
-
-CHECKER = pathlib.Path(bfcl_checker.__file__)
-DEEPEST = 32  # how deeply a call's arguments may nest; BFCL's own need 4
-CHECK_SECONDS = 60  # for a batch of calls; thousands take one or two
+NOWHERE = language_model.Endpoint(None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +51,18 @@ class Bfcl:
 
   Attributes:
     tokenizer: path of the vocabulary, see `tokenizer.load`.
+    endpoint: where the model is served; without a base_url the checkpoint is
+      asked in this process.
     folder: where bfcl-eval is, or where pip puts it the first time.
     requirements: the pinned file that pip installs.
-    categories: some of CATEGORIES.
+    answers: where BFCL's result files grow, for a run that is cut short to go
+      on from; None: nowhere.
+    categories: some of bfcl_scores.CATEGORIES; None: those of one turn.
     per_category: how many entries of each, chosen by the hash of their id;
       None: all.
-    max_new_tokens: length limit of a completion.
+    asking: 'tools' or 'prompting', see `bfcl_answers`; None: tools where the
+      chat format's models know them, and prompting where a model is served.
+    max_new_tokens: length limit of an answer.
     max_prompt_tokens: entries with a longer prompt count as wrong.
     batch_size: prompts at once.
     isolation: see `sandbox.run`.
@@ -103,10 +71,13 @@ class Bfcl:
   """
 
   tokenizer: str
+  endpoint: language_model.Endpoint = NOWHERE
   folder: str = 'downloads/bfcl'
   requirements: str = 'requirements/bfcl.txt'
-  categories: Sequence[str] = CATEGORIES
+  answers: str | None = None
+  categories: Sequence[str] | None = None
   per_category: int | None = None
+  asking: str | None = None
   max_new_tokens: int = 256
   max_prompt_tokens: int = 4096
   batch_size: int = 16
@@ -116,28 +87,56 @@ class Bfcl:
 
   def __post_init__(self) -> None:
     chat.of_name(self.chat_format)
-    for category in self.categories:
-      if category not in CATEGORIES:
+    bfcl_answers.way_of_asking(self.asking, self.chat_format, self._served)
+    for category in self._categories:
+      if category not in bfcl_scores.CATEGORIES:
         raise errors.UserError(
           f'bfcl.Bfcl.categories names {category!r}; there are '
-          f'{", ".join(CATEGORIES)}.'
+          f'{", ".join(bfcl_scores.CATEGORIES)}.'
         )
     if self.per_category is not None and self.per_category < 1:
       raise errors.UserError(
         f'bfcl.Bfcl.per_category = {self.per_category} is below 1.'
       )
 
+  @property
+  def _categories(self) -> Sequence[str]:
+    if self.categories is None:
+      return tuple(bfcl_scores.SINGLE_TURN)
+    return self.categories
+
+  @property
+  def _served(self) -> bool:
+    return self.endpoint.base_url is not None
+
   def identity(self) -> dict[str, Any]:
-    """What the result depends on besides the model."""
-    requirements = _requirements_file(self.requirements)
+    """What the result depends on besides the model.
+
+    'tokenizer' is None where no checkpoint is read.
+    """
+    return {
+      **self._of_answers(),
+      'categories': list(self._categories),
+      'per_category': self.per_category,
+    }
+
+  def _of_answers(self) -> dict[str, Any]:
+    """What an answer depends on besides the model and its question."""
+    requirements = bfcl_official.requirements_file(self.requirements)
+    asking = bfcl_answers.way_of_asking(
+      self.asking, self.chat_format, self._served
+    )
+    served = self._served
     return {
       'bfcl': artefacts.file_fingerprint(requirements),
-      'categories': list(self.categories),
-      'per_category': self.per_category,
+      'asking': asking,
       'max_new_tokens': self.max_new_tokens,
       'max_prompt_tokens': self.max_prompt_tokens,
-      'chat_format': self.chat_format,
-      'tokenizer': tokenizer.load(self.tokenizer).fingerprint,
+      'chat_format': None if served else self.chat_format,
+      'endpoint': self.endpoint.identity() if served else None,
+      'tokenizer': (
+        None if served else tokenizer.load(self.tokenizer).fingerprint
+      ),
     }
 
   def __call__(
@@ -146,14 +145,52 @@ class Bfcl:
     """Asks a model all questions.
 
     Returns:
-      {'categories': see `count`, 'summary': see `summarise`, 'completions':
-      [{'id', 'category', 'completion', 'finish', 'calls', 'valid', 'reason',
-      'message'}]}.
+      {'categories': see `bfcl_scores.count`, 'summary': see
+      `bfcl_scores.summarise`, 'asking', 'completions': [{'id', 'category',
+      'completion', 'finish', 'result', 'valid', 'reason', 'message'}]}. Of
+      several turns the completion is a list of lists, by turns and steps.
 
     Raises:
       errors.UserError: the vocabulary doesn't fit the model, pip can't install
-        bfcl-eval, or the machine can't isolate its checker.
+        bfcl-eval, the machine can't isolate it, or `answers` holds those of
+        another model; or as `Client.ask` says.
     """
+    of_answers = self._of_answers()
+    asking = of_answers['asking']
+    folder = bfcl_official.install(self.requirements, self.folder)
+    entries = subset(
+      bfcl_official.read_entries(
+        folder, self._categories, self.isolation, asking
+      ),
+      self.per_category,
+    )
+    files = None
+    if self.answers is not None:
+      of_answers['model'] = None if self._served else fingerprint(params)
+      files = bfcl_results.ResultFiles(
+        pathlib.Path(self.answers), of_answers, asking
+      )
+    with contextlib.ExitStack() as stack:
+      if self._served:
+        speaker = served(
+          stack.enter_context(language_model.Client(self.endpoint))
+        )
+      else:
+        speaker = self._checkpoint(config, params)
+      said = self._said(folder, entries, speaker, files)
+    records = judge(folder, entries, said, self.isolation, self.chat_format)
+    categories = bfcl_scores.count(records)
+    return {
+      'categories': categories,
+      'summary': bfcl_scores.summarise(categories),
+      'asking': asking,
+      'completions': records,
+    }
+
+  def _checkpoint(
+    self, config: model.Config, params: dict[str, Any]
+  ) -> bfcl_multi_turn.Speaker:
+    """The checkpoint, greedy."""
     vocabulary = tokenizer.load(self.tokenizer)
     if vocabulary.vocab_size > config.vocab_size:
       raise errors.UserError(
@@ -161,85 +198,165 @@ class Bfcl:
         f'model.Config.vocab_size = {config.vocab_size}. Use the vocabulary '
         'that the model was trained with.'
       )
-    folder = install(self.requirements, self.folder)
-    entries = read_entries(folder, self.categories, self.isolation)
-    entries = subset(entries, self.per_category)
-    stop_ids, _ = prompts.stops(vocabulary, self.chat_format)
-    completions = generate.generate(
-      config,
-      params,
-      encode_prompts(vocabulary, entries, self.chat_format),
-      max_new_tokens=self.max_new_tokens,
-      stop_ids=stop_ids,
-      batch_size=self.batch_size,
-      max_prompt_tokens=self.max_prompt_tokens,
-      vocab_size=vocabulary.vocab_size,
-      description=self.name,
-    )
-    answers = [
-      Answer(vocabulary.decode(completion.tokens), completion.finish)
-      for completion in completions
-    ]
-    records = judge(folder, entries, answers, self.isolation, self.chat_format)
-    categories = count(records)
-    return {
-      'categories': categories,
-      'summary': summarise(categories),
-      'completions': records,
-    }
+    stop_ids, stop = prompts.stops(vocabulary, self.chat_format)
 
-
-def install(requirements: str, folder: str) -> pathlib.Path:
-  """bfcl-eval in a folder of its own; pip runs only if it isn't there.
-
-  Raises:
-    errors.UserError: pip failed, or the folder holds other versions.
-  """
-  path = pathlib.Path(folder)
-  file = _requirements_file(requirements)
-  inputs = {'requirements': artefacts.file_fingerprint(file)}
-  if artefacts.reusable(path, inputs):
-    print(f'reused {path}')
-    return path
-  with artefacts.written(path, inputs) as target:
-    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps']
-    command += ['--require-hashes', '--disable-pip-version-check']
-    command += ['--target', str(target), '-r', str(file)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-      raise errors.UserError(
-        f'pip could not install {file} into {path}: '
-        f'{result.stderr.strip().splitlines()[-1:]}. Check the network, and '
-        'start again.'
+    def speak(
+      conversations: Sequence[bfcl_multi_turn.Conversation],
+      waiting: Sequence[int],
+      heard: Callable[[int, Answer], None],
+    ) -> None:
+      reasons = [unfit(one, self.chat_format) for one in conversations]
+      for i in waiting:
+        if reasons[i]:
+          heard(i, Answer('', f'{bfcl_answers.UNFIT}:{reasons[i]}'))
+      fit = [i for i, reason in enumerate(reasons) if not reason]
+      given = prompts.tokens(
+        vocabulary, [conversations[i] for i in fit], self.chat_format
       )
-  return path
+
+      def complete(place: int, completion: generate.Completion) -> None:
+        answer = Answer(
+          completion.text,
+          completion.finish,
+          len(given[place]),
+          len(completion.tokens),
+        )
+        heard(fit[place], answer)
+
+      generate.generate(
+        config,
+        params,
+        given,
+        only=[place for place, i in enumerate(fit) if i in set(waiting)],
+        heard=complete,
+        max_new_tokens=self.max_new_tokens,
+        stop_ids=stop_ids,
+        stop=stop,
+        batch_size=self.batch_size,
+        max_prompt_tokens=self.max_prompt_tokens,
+        vocabulary=vocabulary,
+        description=self.name,
+      )
+
+    return speak
+
+  def _said(
+    self,
+    folder: pathlib.Path,
+    entries: Sequence[Mapping[str, Any]],
+    speaker: bfcl_multi_turn.Speaker,
+    files: bfcl_results.ResultFiles | None,
+  ) -> list[bfcl_answers.Said]:
+    """What was answered to each entry, now or in a run before."""
+    said: dict[str, bfcl_answers.Said] = {}
+    if files is not None:
+      for category in dict.fromkeys(entry['category'] for entry in entries):
+        said |= files.read(category)
+
+    def keep(entry: Mapping[str, Any], new: bfcl_answers.Said) -> None:
+      said[entry['id']] = new
+      # What a server failed to answer is asked again by the next run.
+      if files is not None and new.lasting:
+        files.append(entry, new)
+
+    turns = bfcl_scores.MULTI_TURN
+    single = [entry for entry in entries if entry['category'] not in turns]
+    several = [entry for entry in entries if entry['category'] in turns]
+
+    def heard(i: int, answer: Answer) -> None:
+      entry = single[i]
+      result, _ = bfcl_answers.read(
+        answer, entry['category'], entry['asking'], self.chat_format
+      )
+      keep(entry, bfcl_answers.Said(result, ((answer,),)))
+
+    waiting = [i for i, one in enumerate(single) if one['id'] not in said]
+    if waiting:
+      conversations = [bfcl_answers.opening(entry) for entry in single]
+      speaker(conversations, waiting, heard)
+    left = [entry for entry in several if entry['id'] not in said]
+    with tqdm.tqdm(
+      total=len(several),
+      initial=len(several) - len(left),
+      desc='episodes',
+      disable=not several,
+    ) as bar:
+
+      def ended(episode: bfcl_multi_turn.Episode) -> None:
+        turns = tuple(map(tuple, episode.answers))
+        keep(episode.entry, bfcl_answers.Said(episode.result, turns))
+        bar.update(1)
+
+      bfcl_multi_turn.play(
+        folder,
+        left,
+        speaker,
+        chat_format=self.chat_format,
+        abreast=self.batch_size,
+        isolation=self.isolation,
+        ended=ended,
+      )
+    return [said[entry['id']] for entry in entries]
 
 
-def _requirements_file(path: str) -> pathlib.Path:
-  file = pathlib.Path(path)
-  if not file.is_file():
-    raise errors.UserError(
-      f'There is no {path} (bfcl.Bfcl.requirements). Start from the folder '
-      'that holds requirements/, or name the file.'
+def served(client: language_model.Client) -> bfcl_multi_turn.Speaker:
+  """The model that an endpoint serves."""
+  roles = {'system': 'system', 'user': 'user', 'answer': 'assistant'}
+
+  def speak(
+    conversations: Sequence[bfcl_multi_turn.Conversation],
+    waiting: Sequence[int],
+    heard: Callable[[int, Answer], None],
+  ) -> None:
+    questions = (
+      (
+        i,
+        language_model.Question(
+          tuple(
+            {'role': roles[segment.role], 'content': segment.text}
+            for segment in conversations[i]
+          )
+        ),
+      )
+      for i in waiting
     )
-  return file
+    for i, reply in client.ask_all(questions):
+      if reply is not None:
+        answer = Answer(
+          reply.text,
+          reply.failure or ('length' if reply.finish == 'length' else 'stop'),
+          reply.prompt_tokens,
+          reply.completion_tokens,
+        )
+        heard(i, answer)
+
+  return speak
 
 
-def read_entries(
-  folder: pathlib.Path, categories: Sequence[str], isolation: str
-) -> list[dict[str, Any]]:
-  """The entries of these categories, in the order of their files.
+def unfit(conversation: bfcl_multi_turn.Conversation, chat_format: str) -> str:
+  """Why a format has no words for a conversation; '' where it has."""
+  try:
+    chat.generation_prompt(conversation, chat_format)
+  except chat.UnfitError as error:
+    return error.reason
+  return ''
 
-  Returns:
-    [{'id', 'category', 'question': [{'role', 'content'}], 'functions':
-    [{'name', 'description', 'parameters'}]}]. Java and JavaScript functions
-    take their arguments as source text, and say so: that is how BFCL asks
-    models that are given function documents.
-  """
-  result = _run_checker(folder, ['entries', *categories], b'', isolation)
-  if result.returncode:
-    raise _broken(folder, result)
-  return [json.loads(line) for line in result.stdout.splitlines()]
+
+def fingerprint(params: Mapping[str, Any]) -> str:
+  """Sixteen hex digits of all parameters' bits, however they are placed."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return artefacts.fingerprint(
+    {jax.tree_util.keystr(path): int(_checksum(leaf)) for path, leaf in leaves}
+  )
+
+
+@jax.jit
+def _checksum(array: jax.Array) -> jax.Array:
+  """A sum of the bits, each at its place, that no order of adding changes."""
+  kind = {2: jnp.uint16, 4: jnp.uint32}[array.dtype.itemsize]
+  bits = jax.lax.bitcast_convert_type(array, kind).astype(jnp.uint32).ravel()
+  places = jax.lax.iota(jnp.uint32, bits.size)
+  return jnp.sum(bits * (2 * places + 1), dtype=jnp.uint32)
 
 
 def subset(
@@ -258,237 +375,58 @@ def subset(
   return chosen
 
 
-def encode_prompts(
-  vocabulary: tokenizer.Tokenizer,
-  entries: Sequence[Mapping[str, Any]],
-  chat_format: str = 'chatml',
-) -> list[list[int]]:
-  """The tokens of each prompt, opened like a document of the corpus."""
-  return prompts.tokens(vocabulary, [*map(segments, entries)], chat_format)
-
-
-def segments(entry: Mapping[str, Any]) -> list[document.Segment]:
-  """What is said before the answer: the functions, then the conversation."""
-  tools = [
-    {**tool, 'parameters': json_schema(tool['parameters'])}
-    for tool in entry['functions']
-  ]
-  return [
-    document.Segment('system', chat.system_prompt(tools)),
-    *(
-      document.Segment(ROLE_OF_MESSAGE[message['role']], message['content'])
-      for message in entry['question']
-    ),
-  ]
-
-
-def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-  """BFCL's description of a parameter, with JSON schema's type words.
-
-  >>> json_schema({'type': 'dict', 'properties': {'x': {'type': 'float'}}})
-  {'type': 'object', 'properties': {'x': {'type': 'number'}}}
-  """
-  result = dict(schema)
-  if 'type' in schema:
-    result['type'] = JSON_TYPES.get(schema['type'], 'string')
-  if isinstance(schema.get('items'), dict):
-    result['items'] = json_schema(schema['items'])
-  if isinstance(schema.get('properties'), dict):
-    result['properties'] = {
-      name: json_schema(value) for name, value in schema['properties'].items()
-    }
-  return result
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-  """A model's turn as text, and why it ended: see `generate.Completion`."""
-
-  text: str
-  finish: str = 'stop'
-
-
 def judge(
   folder: pathlib.Path,
   entries: Sequence[Mapping[str, Any]],
-  answers: Sequence[Answer],
+  said: Sequence[bfcl_answers.Said],
   isolation: str,
   chat_format: str = 'chatml',
 ) -> list[dict[str, Any]]:
-  """The verdict on each answer.
-
-  An answer is wrong without being checked if its prompt was too long, or if
-  one of its calls can't be read ('malformed:<reason of chat.parse>'); BFCL's
-  own readers would skip such a call. Of relevance it is only asked, as BFCL
-  does, whether there was a call that can be read.
+  """The official verdict on what was said to each entry.
 
   Returns:
     See `Bfcl.__call__`; 'reason' and 'message' are '' for a right answer.
+    Where we know more than the official error type, the reason is ours.
   """
+  requests = [
+    {
+      **{key: entry[key] for key in ('id', 'category', 'asking')},
+      'result': one.result,
+    }
+    for entry, one in zip(entries, said, strict=True)
+  ]
+  verdicts = bfcl_official.check(folder, requests, isolation)
   records = []
-  for entry, answer in zip(entries, answers, strict=True):
-    parsed = chat.parse(answer.text, chat_format)
-    calls, malformed = list(parsed.calls), list(parsed.malformed)
-    if _depth(calls) > DEEPEST:
-      calls, malformed = [], [*malformed, 'too_deep']
+  for entry, one, verdict in zip(entries, said, verdicts, strict=True):
+    texts = [[answer.text for answer in turn] for turn in one.answers]
+    several = entry['category'] in bfcl_scores.MULTI_TURN
+    last = one.answers[-1][-1]
+    reason = verdict['reason']
+    if not verdict['valid']:
+      reason = why(entry, one, chat_format) or reason
     records.append(
       {
         'id': entry['id'],
         'category': entry['category'],
-        'completion': answer.text,
-        'finish': answer.finish,
-        'calls': calls,
-        'valid': False,
-        'reason': '',
-        'message': '',
+        'completion': texts if several else texts[0][0],
+        'finish': last.finish,
+        'result': one.result,
+        'valid': verdict['valid'],
+        'reason': reason,
+        'message': verdict['message'],
       }
     )
-    if answer.finish == 'prompt_too_long':
-      records[-1]['reason'] = answer.finish
-    elif entry['category'] in RELEVANCE:
-      wanted = entry['category'] == 'live_relevance'
-      records[-1]['valid'] = bool(calls) == wanted
-      if bool(calls) != wanted:
-        records[-1]['reason'] = 'no_call' if wanted else 'call'
-    elif malformed:
-      records[-1]['reason'] = f'malformed:{malformed[0]}'
-  unjudged = [r for r in records if not r['valid'] and not r['reason']]
-  for record, verdict in zip(
-    unjudged, _check(folder, unjudged, isolation), strict=True
-  ):
-    record.update(verdict)
   return records
 
 
-def _depth(value: Any) -> int:
-  """How deeply lists and objects nest: 0 for a number, 2 for [[1]].
-
-  By levels, since what nests too deeply can't be walked by recursion.
-  """
-  depth, level = 0, [value]
-  while level := [item for item in level if isinstance(item, dict | list)]:
-    depth += 1
-    level = [
-      child
-      for item in level
-      for child in (item.values() if isinstance(item, dict) else item)
-    ]
-  return depth
-
-
-def _check(
-  folder: pathlib.Path, records: Sequence[Mapping[str, Any]], isolation: str
-) -> list[dict[str, Any]]:
-  """The official checker's verdicts; it is started again if one ends it."""
-  verdicts: list[dict[str, Any]] = []
-  while len(verdicts) < len(records):
-    lines = [
-      json.dumps({key: record[key] for key in ('id', 'category', 'calls')})
-      for record in records[len(verdicts) :]
-    ]
-    stdin = '\n'.join(lines).encode() + b'\n'
-    result = _run_checker(folder, ['check'], stdin, isolation)
-    # A line without its end was cut off.
-    answered = [json.loads(line) for line in result.stdout.split(b'\n')[:-1]]
-    if answered[:1] != [bfcl_checker.READY]:
-      raise _broken(folder, result)
-    verdicts += answered[1:]
-    if len(verdicts) < len(records):
-      if not result.stopped and result.returncode in (0, 1):
-        raise _broken(folder, result)  # a bug, and not what an answer did
-      # Such as a pattern that takes forever to match what the model wrote.
-      verdicts.append(
-        {
-          'id': records[len(verdicts)]['id'],
-          'valid': False,
-          'reason': 'checker_stopped',
-          'message': result.stopped or f'exit status {result.returncode}',
-        }
-      )
-  return verdicts
-
-
-def _run_checker(
-  folder: pathlib.Path, arguments: Sequence[str], stdin: bytes, isolation: str
-) -> sandbox.Result:
-  """bfcl_checker.py on the interpreter itself, not on our environment."""
-  package = folder.resolve()
-  return sandbox.run(
-    [str(_interpreter()), '-I', str(CHECKER), str(package), *arguments],
-    stdin=stdin,
-    readable=[str(package), str(CHECKER), sys.base_prefix],
-    timeout=CHECK_SECONDS,
-    output_bytes=64 << 20,
-    method=isolation,
+def why(
+  entry: Mapping[str, Any], said: bfcl_answers.Said, chat_format: str
+) -> str:
+  """What is wrong with an answer, where the official checker can't know."""
+  if entry['category'] in bfcl_scores.MULTI_TURN:
+    return said.result if isinstance(said.result, str) else ''
+  (answer,) = said.answers[0]
+  _, reason = bfcl_answers.read(
+    answer, entry['category'], entry['asking'], chat_format
   )
-
-
-def _interpreter() -> pathlib.Path:
-  """The Python that the virtual environment was made from."""
-  return pathlib.Path(sys.executable).resolve()
-
-
-def _broken(folder: pathlib.Path, result: sandbox.Result) -> errors.UserError:
-  error = result.stderr.decode(errors='replace').strip().splitlines()
-  return errors.UserError(
-    f"BFCL's own code in {folder} ended with {result.returncode} "
-    f'{result.stopped}: {error[-1] if error else "no message"}. Delete the '
-    'folder to install it again.'
-  )
-
-
-def count(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-  """Per category {'n', 'correct', 'accuracy', 'size', 'errors': {reason: n}}.
-
-  `size` is how many entries the category has altogether.
-  """
-  table: dict[str, dict[str, Any]] = {}
-  for record in records:
-    category = record['category']
-    row = table.setdefault(
-      category,
-      {
-        'n': 0,
-        'correct': 0,
-        'size': SIZES[category],
-        'errors': collections.Counter(),
-      },
-    )
-    row['n'] += 1
-    row['correct'] += record['valid']
-    if not record['valid']:
-      row['errors'][record['reason']] += 1
-  for row in table.values():
-    row['accuracy'] = row['correct'] / row['n']
-    row['errors'] = dict(sorted(row['errors'].items()))
-  return table
-
-
-def summarise(
-  categories: Mapping[str, Mapping[str, Any]],
-) -> dict[str, float | None]:
-  """The columns of BFCL's table; None where a category of it was left out.
-
-  simple: the mean of Python, Java and JavaScript. non_live_ast: the mean of
-  simple, multiple, parallel and parallel_multiple. live_ast: the mean of the
-  four live ones, by their sizes. irrelevance: the mean of both. relevance: the
-  live one. (In the paper's table 2, NL-AST is non_live_ast, L-AST live_ast.)
-  """
-
-  def mean(names: Sequence[str], weights: Sequence[float]) -> float | None:
-    if any(name not in categories for name in names):
-      return None
-    total = sum(
-      categories[name]['accuracy'] * weight
-      for name, weight in zip(names, weights, strict=True)
-    )
-    return total / sum(weights)
-
-  return {
-    'simple': mean(SIMPLE, [1] * 3),
-    'non_live_ast': mean((*SIMPLE, *MULTIPLE), [1 / 3] * 3 + [1] * 3),
-    # By the size of the whole category, so that a subset estimates the whole.
-    'live_ast': mean(LIVE, [SIZES[name] for name in LIVE]),
-    'irrelevance': mean(('irrelevance', 'live_irrelevance'), [1, 1]),
-    'relevance': mean(('live_relevance',), [1]),
-  }
+  return reason

@@ -24,13 +24,19 @@ from hephaestus_jax.report import (
 NOT_PRINTED = 'not printed'
 NOT_KEPT = 'not kept'
 NO_DATA = 'no data known'
-# The paper's columns that `hephaestus evaluate` measures, by bfcl.json's name.
-# What the paper scores by BFCL-v2 and v3, ours by the version of
-# requirements/bfcl.txt: the same questions for these columns.
+# The paper's columns, by their names in bfcl.json: what they are means of, and
+# why its L-AST is more than AST, says bfcl_scores.summarise. What the paper
+# scores by BFCL-v2 and v3, ours by the version of requirements/bfcl.txt: the
+# same questions for these columns.
 BFCL_COLUMNS = {
+  'BFCL-v3 OA': 'v3_overall',
   'v3 NL-AST': 'non_live_ast',
-  'v3 L-AST': 'live_ast',
-  'v2 AST OA': 'non_live_ast',
+  'v3 Exec': 'v3_exec',
+  'v3 L-AST': 'v3_live',
+  'v3 MT': 'multi_turn',
+  'BFCL-v2 OA': 'v2_overall',
+  'v2 AST OA': 'v2_ast',
+  'v2 Exec OA': 'v2_exec',
 }
 DRAWN, PART = 'drawn', 'in part'
 

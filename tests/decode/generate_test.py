@@ -87,6 +87,37 @@ def test_greedy_tokens_and_their_logprobs_are_those_of_the_training_model(
   np.testing.assert_allclose(found.logprobs, logprobs, atol=1e-4)
 
 
+def test_a_part_of_the_prompts_is_continued_as_all_of_them_are(params):
+  given = [*prompts(4), np.zeros(300, np.int32)]
+  whole = completions(params, given)
+  heard = {}
+  some = completions(
+    params, given, only=[3, 4, 0], heard=lambda i, one: heard.update({i: one})
+  )
+  assert some == [whole[3], whole[4], whole[0]]
+  assert heard == {3: whole[3], 4: whole[4], 0: whole[0]}
+  assert whole[4].finish == 'prompt_too_long'
+
+
+def test_text_ends_before_a_stop_string(params):
+  vocabulary = Letters()
+  (whole,) = completions(params, prompts(1), vocabulary=vocabulary)
+  assert whole.text == vocabulary.decode(whole.tokens)
+  stop = whole.text[2:4]
+  (found,) = completions(params, prompts(1), vocabulary=vocabulary, stop=[stop])
+  assert found.text == whole.text[: whole.text.index(stop)]
+  assert found.finish == 'stop'
+
+
+class Letters:
+  """As much of a vocabulary as text needs."""
+
+  vocab_size = CONFIG.vocab_size
+
+  def decode(self, ids):
+    return ''.join(chr(ord('0') + index) for index in ids)
+
+
 @pytest.mark.parametrize('case', ['llama_gqa', 'mistral_window'])
 def test_greedy_completions_equal_those_of_transformers(case, tmp_path):
   torch = pytest.importorskip('torch')

@@ -1,6 +1,3 @@
-import fcntl
-import functools
-import json
 import pathlib
 import re
 import sys
@@ -9,171 +6,47 @@ import jax
 import numpy as np
 import pytest
 
-from hephaestus_jax import chat, errors, model, sandbox, tokenizer
+from hephaestus_jax import chat, errors, language_model, model, tokenizer
 from hephaestus_jax.corpus import document
-from hephaestus_jax.evaluation import bfcl, bfcl_checker
+from hephaestus_jax.decode import prompts
+from hephaestus_jax.evaluation import (
+  bfcl,
+  bfcl_answers,
+  bfcl_checker,
+  bfcl_official,
+  bfcl_scores,
+)
+from hephaestus_jax.evaluation.bfcl_checker import PROMPTING, TOOLS
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / 'tests'))
+sys.path.append(str(pathlib.Path(__file__).parent))
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+import bfcl_published as published  # noqa: E402
+import chat_server  # noqa: E402
 import tiny  # noqa: E402
-
-REQUIREMENTS = str(ROOT / 'requirements' / 'bfcl.txt')
-CHECKED = [c for c in bfcl.CATEGORIES if c not in bfcl.RELEVANCE]
-
-
-@pytest.fixture(scope='session')
-def isolation():
-  """What this machine offers; the tests of sandbox.py hold it to account."""
-  try:
-    return sandbox.available()
-  except errors.UserError:
-    return 'none'
-
-
-@pytest.fixture(scope='session')
-def folder():
-  """bfcl-eval, from the package index the first time."""
-  target = ROOT / 'downloads' / 'bfcl'
-  target.parent.mkdir(exist_ok=True)
-  with (target.parent / 'bfcl.lock').open('w') as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)  # other workers wait for the first
-    return bfcl.install(REQUIREMENTS, str(target))
-
-
-@pytest.fixture(scope='session')
-def entries(folder, isolation):
-  return bfcl.read_entries(folder, bfcl.CATEGORIES, isolation)
 
 
 def answer(*calls):
   texts = [chat.call_text(name, arguments) for name, arguments in calls]
-  return bfcl.Answer(
-    '\n'.join(f'<tool_call>\n{text}\n</tool_call>' for text in texts)
-  )
-
-
-@functools.cache
-def references(folder, category):
-  """{id: ({function name: description}, accepted calls)}, as published."""
-  data = folder / 'bfcl_eval' / 'data'
-  name = f'BFCL_v4_{category}.json'
-  questions = (data / name).read_text().splitlines()
-  answers = (data / 'possible_answer' / name).read_text().splitlines()
-  return {
-    question['id']: (
-      {function['name']: function for function in question['function']},
-      answer['ground_truth'],
-    )
-    for question, answer in zip(
-      map(json.loads, questions), map(json.loads, answers), strict=True
-    )
-  }
-
-
-def reference_calls(folder, entry):
-  """The first accepted answer, as a model would have to write it."""
-  functions, accepted_calls = references(folder, entry['category'])[entry['id']]
-  calls = []
-  for call in accepted_calls:
-    ((name, accepted),) = call.items()
-    parameters = functions[name]['parameters']
-    arguments = {}
-    for parameter, values in accepted.items():
-      # '' says that it may be left out.
-      if '' in values and parameter not in parameters['required']:
-        continue
-      value = first_of_each(next((v for v in values if v != ''), ''))
-      if entry['category'] == 'simple_java':
-        value = java(value, parameters['properties'][parameter])
-      elif entry['category'] == 'simple_javascript':
-        value = javascript(value, parameters['properties'][parameter])
-      arguments[parameter] = value
-    calls.append((name, arguments))
-  return calls
-
-
-def first_of_each(value):
-  """In an object of the answer, too, every value is a list of accepted ones."""
-  if isinstance(value, list):
-    return [first_of_each(item) for item in value]
-  if isinstance(value, dict):
-    return {key: item[0] for key, item in value.items() if '' not in item}
-  return value
-
-
-def java(value, schema):
-  kind = schema['type']
-  if isinstance(value, bool):
-    return str(value).lower()
-  if isinstance(value, str):
-    return value
-  if isinstance(value, list):
-    inside = schema['items']
-    items = ', '.join(
-      f'"{item}"'
-      if kind == 'ArrayList' and inside['type'] == 'String'
-      else java(item, inside)
-      for item in value
-    )
-    if kind == 'ArrayList':
-      return f'new ArrayList<Object>(Arrays.asList({items}))'
-    return f'new Object[]{{{items}}}'
-  if isinstance(value, dict):
-    puts = ' '.join(
-      f'put("{key}", {json.dumps(item)});' for key, item in value.items()
-    )
-    return f'new HashMap<String, Object>() {{{{ {puts} }}}}'
-  return str(value) + {'long': 'L', 'float': 'f'}.get(kind, '')
-
-
-def javascript(value, schema):
-  if schema['type'] in ('String', 'any') and isinstance(value, str):
-    return value
-  if isinstance(value, str):
-    return value
-  return json.dumps(value) + ('n' if schema['type'] == 'Bigint' else '')
+  return '\n'.join(f'<tool_call>\n{text}\n</tool_call>' for text in texts)
 
 
 def test_every_category_has_the_entries_that_the_code_says(entries):
   sizes = {}
   for entry in entries:
     sizes[entry['category']] = sizes.get(entry['category'], 0) + 1
-  assert sizes == bfcl.SIZES
-
-
-def test_reference_answers_are_right(folder, entries, isolation):
-  chosen = [entry for entry in entries if entry['category'] in CHECKED]
-  answers = [answer(*reference_calls(folder, entry)) for entry in chosen]
-  records = bfcl.judge(folder, chosen, answers, isolation)
-  assert len(records) == 2501
-  wrong = {r['id']: r['reason'] for r in records if not r['valid']}
-  assert wrong == {
-    # Arrays of mixed types, which the checker reads as strings.
-    'simple_java_36': 'value_error:list/tuple',
-    'simple_java_65': 'value_error:list/tuple',
-    # The only accepted value of an array is ''.
-    'live_simple_106-63-0': 'type_error:simple',
-    'live_simple_112-68-0': 'type_error:simple',
-    # The answer and the function's description name other parameters.
-    'live_multiple_862-181-3': 'simple_function_checker:unexpected_param',
-    'live_multiple_964-207-0': 'simple_function_checker:missing_required',
-  }
+  assert sizes == bfcl_scores.SINGLE_TURN
 
 
 def test_what_is_wrong_with_an_answer_is_its_reason(folder, entries, isolation):
   entry = next(e for e in entries if e['id'] == 'simple_python_0')
-  ((name, arguments),) = reference_calls(folder, entry)
+  ((name, arguments),) = published.calls(folder, entry)
   assert (name, arguments) == (
     'calculate_triangle_area',
     {'base': 10, 'height': 5},
   )
   cases = [
     (answer((name, arguments)), True, ''),
-    (
-      bfcl.Answer('Surely: ' + answer((name, arguments)).text + '<|im_end|>x'),
-      True,
-      '',
-    ),
+    ('Surely: ' + answer((name, arguments)) + '<|im_end|>x', True, ''),
     (answer((name, {'base': 10, 'height': 6})), False, 'value_error:others'),
     (
       answer((name, {'base': '10', 'height': 5})),
@@ -200,40 +73,29 @@ def test_what_is_wrong_with_an_answer_is_its_reason(folder, entries, isolation):
       False,
       'simple_function_checker:wrong_count',
     ),
-    (bfcl.Answer(''), False, 'simple_function_checker:wrong_count'),
-    (bfcl.Answer('25'), False, 'simple_function_checker:wrong_count'),
+    ('', False, 'ast_decoder:decoder_failed'),
+    ('25', False, 'ast_decoder:decoder_failed'),
+    ('<tool_call>{"name": "a", "argum', False, 'malformed:not_closed'),
+    ('<tool_call>area(10, 5)</tool_call>', False, 'malformed:not_json'),
     (
-      bfcl.Answer('<tool_call>{"name": "a", "argum', 'length'),
-      False,
-      'malformed:not_closed',
-    ),
-    (
-      bfcl.Answer('<tool_call>area(10, 5)</tool_call>'),
-      False,
-      'malformed:not_json',
-    ),
-    (
-      bfcl.Answer('<tool_call>{"name": "a"}</tool_call>'),
+      '<tool_call>{"name": "a"}</tool_call>',
       False,
       'malformed:no_arguments',
     ),
     (
       # One call is right and the other can't be read.
-      bfcl.Answer(answer((name, arguments)).text + '<tool_call>'),
+      answer((name, arguments)) + '<tool_call>',
       False,
       'malformed:not_closed',
     ),
     (
-      bfcl.Answer(
-        '<tool_call>{"name": "a", "arguments": {"x": '
-        + '[' * 900
-        + ']' * 900
-        + '}}</tool_call>'
-      ),
+      '<tool_call>{"name": "a", "arguments": {"x": '
+      + '[' * 900
+      + ']' * 900
+      + '}}</tool_call>',
       False,
       'malformed:too_deep',
     ),
-    (bfcl.Answer('', 'prompt_too_long'), False, 'prompt_too_long'),
     (
       answer((name, {'base': {'\ud800': float('nan')}, 'height': []})),
       False,
@@ -241,70 +103,65 @@ def test_what_is_wrong_with_an_answer_is_its_reason(folder, entries, isolation):
     ),
   ]
   records = bfcl.judge(
-    folder, [entry] * len(cases), [case[0] for case in cases], isolation
+    folder,
+    [entry] * len(cases),
+    [published.answered(text, entry, 'chatml') for text, *_ in cases],
+    isolation,
   )
   for record, (_, valid, reason) in zip(records, cases, strict=True):
     assert (record['valid'], record['reason']) == (valid, reason), record
   assert 'Expected one of [5]' in records[2]['message']
-  assert bfcl.count(records)['simple_python'] == {
-    'n': 17,
-    'correct': 2,
-    'accuracy': 2 / 17,
-    'size': 400,
-    'errors': {
-      'malformed:no_arguments': 1,
-      'malformed:not_closed': 2,
-      'malformed:not_json': 1,
-      'malformed:too_deep': 1,
-      'prompt_too_long': 1,
-      'simple_function_checker:missing_required': 1,
-      'simple_function_checker:unexpected_param': 1,
-      'simple_function_checker:wrong_count': 3,
-      'simple_function_checker:wrong_func_name': 1,
-      'type_error:simple': 2,
-      'value_error:others': 1,
-    },
-  }
 
 
-@pytest.mark.parametrize(
-  ('category', 'text', 'finish', 'valid', 'reason'),
-  [
-    ('irrelevance', 'I can not do that.', 'stop', True, ''),
-    ('irrelevance', '', 'stop', True, ''),
-    ('irrelevance', '<tool_call>oops', 'length', True, ''),
-    ('live_irrelevance', answer(('f', {})).text, 'stop', False, 'call'),
-    ('irrelevance', '', 'prompt_too_long', False, 'prompt_too_long'),
-    ('live_relevance', answer(('f', {})).text, 'stop', True, ''),
-    ('live_relevance', 'I can not do that.', 'stop', False, 'no_call'),
-    ('live_relevance', '<tool_call>oops', 'stop', False, 'no_call'),
-  ],
-)
+@pytest.mark.parametrize('asking', [TOOLS, PROMPTING])
 def test_relevance_asks_only_whether_there_was_a_call(
-  category, text, finish, valid, reason
+  folder, entries, isolation, asking
 ):
-  entry = {'id': f'{category}_0', 'category': category}
-  (record,) = bfcl.judge(
-    pathlib.Path('unused'), [entry], [bfcl.Answer(text, finish)], 'none'
+  call = {TOOLS: answer(('f', {})), PROMPTING: '[f(x=1)]'}[asking]
+  called, silent = (
+    'irrelevance_error:decoder_success',
+    'relevance_error:decoder_failed',
   )
-  assert (record['valid'], record['reason']) == (valid, reason)
+  cases = [
+    ('irrelevance', 'I can not do that.', 'stop', ''),
+    ('irrelevance', '', 'stop', ''),
+    ('irrelevance', '<tool_call>oops', 'length', ''),
+    ('live_irrelevance', call, 'stop', called),
+    ('irrelevance', '', 'prompt_too_long', 'prompt_too_long'),
+    ('live_irrelevance', '', 'unfit:no_user', 'unfit:no_user'),
+    ('live_relevance', call, 'stop', ''),
+    ('live_relevance', 'I can not do that.', 'stop', silent),
+    ('live_relevance', '<tool_call>oops', 'stop', silent),
+    ('live_relevance', '', 'prompt_too_long', 'prompt_too_long'),
+  ]
+  asked = [
+    {**next(e for e in entries if e['category'] == case[0]), 'asking': asking}
+    for case in cases
+  ]
+  said = [
+    published.answered(text, entry, 'chatml', finish)
+    for entry, (_, text, finish, _) in zip(asked, cases, strict=True)
+  ]
+  records = bfcl.judge(folder, asked, said, isolation)
+  for record, (*_, reason) in zip(records, cases, strict=True):
+    assert (record['valid'], record['reason']) == (not reason, reason), record
 
 
-def test_an_answer_that_breaks_the_official_checker_is_wrong_and_counted(
+def test_a_result_of_another_form_is_wrong_and_counted(
   folder, entries, isolation
 ):
   entry = next(e for e in entries if e['id'] == 'simple_javascript_0')
-  ((name, arguments),) = reference_calls(folder, entry)
-  # Calls that chat.parse would not let through.
-  records = [
-    {'id': entry['id'], 'category': entry['category'], 'calls': calls}
-    for calls in (
-      [{'name': name, 'arguments': 1}],
-      [{'name': name, 'arguments': arguments}],
-    )
+  ((name, arguments),) = published.calls(folder, entry)
+  # The reader of this language meets what it knows from strings alone.
+  requests = [
+    {
+      **{key: entry[key] for key in ('id', 'category', 'asking')},
+      'result': result,
+    }
+    for result in ([{name: {'x': {}}}, 1], [{name: arguments}])
   ]
-  first, second = bfcl._check(folder, records, isolation)
-  assert first['reason'] == 'checker_error:TypeError'
+  first, second = bfcl_official.check(folder, requests, isolation)
+  assert first['reason'] == 'ast_decoder:decoder_wrong_output_format'
   assert second['valid']
 
 
@@ -316,14 +173,14 @@ def test_an_answer_that_stops_the_checker_costs_only_itself(
   broken = tmp_path / 'checker.py'
   broken.write_text(
     source.replace(
-      'request = json.loads(line)',
-      'request = json.loads(line)\n  if "fatal" in line: os.abort()',
+      'for line in sys.stdin:',
+      'for line in sys.stdin:\n      if "fatal" in line: os.abort()',
     )
   )
-  monkeypatch.setattr(bfcl, 'CHECKER', broken)
+  monkeypatch.setattr(bfcl_official, 'CHECKER', broken)
   entry = next(e for e in entries if e['id'] == 'simple_python_0')
-  ((name, arguments),) = reference_calls(folder, entry)
-  right, fatal = answer((name, arguments)), answer(('fatal', {}))
+  texts = [answer(*published.calls(folder, entry)), answer(('fatal', {}))]
+  right, fatal = (published.answered(text, entry, 'chatml') for text in texts)
   records = bfcl.judge(
     folder, [entry] * 5, [right, fatal, fatal, right, fatal], isolation
   )
@@ -335,16 +192,14 @@ def test_a_damaged_installation_is_named(tmp_path, isolation):
   (tmp_path / 'bfcl_eval').mkdir()
   (tmp_path / 'bfcl_eval' / '__init__.py').write_text('')
   with pytest.raises(errors.UserError, match='Delete the folder to install'):
-    bfcl.read_entries(tmp_path, ['multiple'], isolation)
+    bfcl_official.read_entries(tmp_path, ['multiple'], isolation)
   with pytest.raises(errors.UserError, match='Delete the folder to install'):
-    bfcl._check(
-      tmp_path, [{'id': 'a', 'category': 'multiple', 'calls': []}], isolation
-    )
+    bfcl_official.check(tmp_path, [{'id': 'a'}], isolation)
 
 
 def test_a_subset_is_chosen_by_id_and_keeps_the_order(entries):
   few = bfcl.subset(entries, 3)
-  assert len(few) == 3 * len(bfcl.CATEGORIES)
+  assert len(few) == 3 * len(bfcl_scores.SINGLE_TURN)
   again = bfcl.subset(entries[::-1], 3)[::-1]
   assert {e['id'] for e in again} == {e['id'] for e in few}
   places = [entries.index(e) for e in few]
@@ -354,47 +209,11 @@ def test_a_subset_is_chosen_by_id_and_keeps_the_order(entries):
   assert more > {e['id'] for e in few}
 
 
-def test_type_words_become_those_of_json_schema():
-  assert bfcl.json_schema(
-    {
-      'type': 'dict',
-      'properties': {
-        'x': {'type': 'float', 'description': 'How far.', 'default': 1.5},
-        'type': {'type': 'any'},
-        'points': {
-          'type': 'tuple',
-          'items': {'type': 'array', 'items': {'type': 'long'}},
-        },
-        'options': {
-          'type': 'HashMap',
-          'properties': {'deep': {'type': 'Boolean'}},
-        },
-      },
-      'required': ['x'],
-    }
-  ) == {
-    'type': 'object',
-    'properties': {
-      'x': {'type': 'number', 'description': 'How far.', 'default': 1.5},
-      'type': {'type': 'string'},
-      'points': {
-        'type': 'array',
-        'items': {'type': 'array', 'items': {'type': 'integer'}},
-      },
-      'options': {
-        'type': 'object',
-        'properties': {'deep': {'type': 'boolean'}},
-      },
-    },
-    'required': ['x'],
-  }
-
-
 def test_a_prompt_offers_the_functions_and_ends_where_the_answer_starts(
   entries,
 ):
   entry = next(e for e in entries if e['id'] == 'simple_python_0')
-  spans = chat.generation_prompt(bfcl.segments(entry))
+  spans = chat.generation_prompt(bfcl_answers.opening(entry))
   text = ''.join(span.text for span in spans)
   assert re.fullmatch(
     r'<\|im_start\|>system\n.*<tools>\n'
@@ -405,31 +224,7 @@ def test_a_prompt_offers_the_functions_and_ends_where_the_answer_starts(
     re.DOTALL,
   )
   for every in entries:  # none has a role or a type that we can't render
-    assert bfcl.segments(every)[1:]
-
-
-def test_the_columns_are_those_of_the_official_table():
-  rows = {
-    category: {'accuracy': accuracy}
-    for category, accuracy in zip(
-      bfcl.CATEGORIES,
-      [0.9, 0.6, 0.3, 0.8, 0.4, 0.2, 0.5, 1.0, 0.5, 0.0, 0.25, 0.7, 0.75],
-      strict=True,
-    )
-  }
-  assert bfcl.summarise(rows) == pytest.approx(
-    {
-      'simple': 0.6,
-      'non_live_ast': 0.5,
-      'live_ast': (258 + 0.5 * 1053 + 0.25 * 24) / 1351,
-      'irrelevance': 0.6,
-      'relevance': 0.75,
-    }
-  )
-  del rows['simple_java']
-  assert bfcl.summarise(rows)['simple'] is None
-  assert bfcl.summarise(rows)['non_live_ast'] is None
-  assert bfcl.summarise(rows)['relevance'] == 0.75
+    assert bfcl_answers.opening(every)[-1].role == 'user'
 
 
 def test_wrong_settings_are_the_users_to_mend(tmp_path):
@@ -438,15 +233,17 @@ def test_wrong_settings_are_the_users_to_mend(tmp_path):
   with pytest.raises(errors.UserError, match='per_category = 0'):
     bfcl.Bfcl(tokenizer='', per_category=0)
   with pytest.raises(errors.UserError, match='There is no nowhere.txt'):
-    bfcl.install('nowhere.txt', str(tmp_path / 'x'))
+    bfcl_official.install('nowhere.txt', str(tmp_path / 'x'))
 
 
-def test_pip_runs_once_and_another_version_is_refused(folder, tmp_path):
-  assert bfcl.install(REQUIREMENTS, str(folder)) == folder
+def test_pip_runs_once_and_another_version_is_refused(
+  folder, tmp_path, requirements
+):
+  assert bfcl_official.install(requirements, str(folder)) == folder
   other = tmp_path / 'bfcl.txt'
-  other.write_text(pathlib.Path(REQUIREMENTS).read_text() + '\n# changed')
+  other.write_text(pathlib.Path(requirements).read_text() + '\n# changed')
   with pytest.raises(errors.UserError, match='requirements was'):
-    bfcl.install(str(other), str(folder))
+    bfcl_official.install(str(other), str(folder))
 
 
 @pytest.fixture(scope='module')
@@ -463,25 +260,40 @@ def vocabulary(tmp_path_factory):
   return path
 
 
-def test_a_model_is_asked_and_judged_from_end_to_end(
-  folder, vocabulary, isolation
-):
-  config = tiny.network(10_000)  # padded: the vocabulary has 400
-  benchmark = bfcl.Bfcl(
+CONFIG = tiny.network(10_000)  # padded: the vocabulary has 400
+
+
+@pytest.fixture(scope='module')
+def params():
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda shape: rng.normal(0, 0.3, shape.shape).astype(np.float32),
+    model.abstract(CONFIG),
+  )
+
+
+def benchmark(folder, requirements, vocabulary, isolation, **settings):
+  defaults = {
+    'categories': ['simple_python', 'irrelevance', 'live_relevance'],
+    'per_category': 3,
+    'max_new_tokens': 4,
+    'max_prompt_tokens': 1024,
+    'batch_size': 9,
+  }
+  return bfcl.Bfcl(
     tokenizer=str(vocabulary),
     folder=str(folder),
-    requirements=REQUIREMENTS,
-    categories=['simple_python', 'irrelevance', 'live_relevance'],
-    per_category=3,
-    max_new_tokens=4,
-    max_prompt_tokens=1024,
-    batch_size=9,
+    requirements=requirements,
     isolation=isolation,
+    **{**defaults, **settings},
   )
-  params = jax.tree.map(
-    lambda shape: np.full(shape.shape, 0.1, np.float32), model.abstract(config)
-  )
-  result = benchmark(config, params)
+
+
+def test_a_model_is_asked_and_judged_from_end_to_end(
+  folder, requirements, vocabulary, isolation, params
+):
+  few = benchmark(folder, requirements, vocabulary, isolation)
+  result = few(CONFIG, params)
   assert result['categories']['simple_python']['correct'] == 0
   assert [r['category'] for r in result['completions']] == (
     ['simple_python'] * 3 + ['irrelevance'] * 3 + ['live_relevance'] * 3
@@ -491,10 +303,86 @@ def test_a_model_is_asked_and_judged_from_end_to_end(
     assert record['valid'] or record['reason']
   assert any(r['finish'] == 'length' for r in result['completions'])
   assert result['summary']['live_ast'] is None
-  assert benchmark.identity()['per_category'] == 3
-  small = tiny.network(100)
+  assert result['asking'] == TOOLS
+  assert few.identity()['per_category'] == 3
+  small = model.Config(**{**vars(CONFIG), 'vocab_size': 100})
   with pytest.raises(errors.UserError, match='400 tokens, and'):
-    benchmark(small, {})
+    few(small, {})
+
+
+def test_a_run_that_was_killed_goes_on_and_says_the_same(
+  folder, requirements, vocabulary, isolation, params, tmp_path, monkeypatch
+):
+  straight = benchmark(folder, requirements, vocabulary, isolation)
+  wanted = straight(CONFIG, params)
+  resumed = benchmark(
+    folder,
+    requirements,
+    vocabulary,
+    isolation,
+    answers=str(tmp_path / 'answers'),
+  )
+  append, count = bfcl.bfcl_results.ResultFiles.append, []
+
+  def until_the_fifth(files, entry, said):
+    if len(count) == 4:
+      raise KeyboardInterrupt
+    count.append(entry['id'])
+    append(files, entry, said)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(bfcl.bfcl_results.ResultFiles, 'append', until_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+      resumed(CONFIG, params)
+  lines = [
+    line
+    for path in tmp_path.rglob('*_result.json')
+    for line in path.read_text().splitlines()
+  ]
+  assert len(lines) == 4
+  asked = []
+  generate = bfcl.generate.generate
+
+  def counted(*arguments, only, **settings):
+    asked.extend(only)
+    return generate(*arguments, only=only, **settings)
+
+  monkeypatch.setattr(bfcl.generate, 'generate', counted)
+  assert resumed(CONFIG, params) == wanted
+  assert len(asked) == 9 - 4
+  assert resumed(CONFIG, params) == wanted
+  assert len(asked) == 9 - 4
+  other = jax.tree.map(lambda array: array + np.float32(1e-6), params)
+  with pytest.raises(errors.UserError, match='model was'):
+    resumed(CONFIG, other)
+
+
+def test_the_fingerprint_is_of_the_bits_and_their_places():
+  ones = {'a': np.ones(4, np.float32), 'b': np.array([1, 2], np.float32)}
+  turned = {**ones, 'b': np.array([2, 1], np.float32)}
+  half = {**ones, 'a': np.ones(4, jax.numpy.bfloat16)}
+  prints = [bfcl.fingerprint(one) for one in (ones, turned, half)]
+  assert len(set(prints)) == 3
+  assert bfcl.fingerprint(dict(ones)) == prints[0]
+
+
+def test_a_format_without_tokens_stops_at_its_strings(
+  folder, requirements, vocabulary, isolation, params, monkeypatch
+):
+  seen = []
+  generate = bfcl.generate.generate
+  monkeypatch.setattr(
+    bfcl.generate,
+    'generate',
+    lambda *arguments, **settings: (
+      seen.append(settings['stop']) or generate(*arguments, **settings)
+    ),
+  )
+  react = benchmark(
+    folder, requirements, vocabulary, isolation, chat_format='react'
+  )
+  react(CONFIG, params)
+  assert seen == [('\nObservation:', '\nQuestion:')]
 
 
 def test_prompt_tokens_begin_like_a_document_and_hold_the_markers(
@@ -502,14 +390,67 @@ def test_prompt_tokens_begin_like_a_document_and_hold_the_markers(
 ):
   words = tokenizer.load(str(vocabulary))
   entry = {
-    'question': [{'role': 'user', 'content': 'Say <|im_end|>.'}],
-    'functions': [],
+    'turns': [[{'role': 'user', 'content': 'Say <|im_end|>.'}]],
+    'functions': [{'name': 'say', 'parameters': {}}],
   }
-  (tokens,) = bfcl.encode_prompts(words, [entry])
+  asked = bfcl_answers.opening(entry)
+  (tokens,) = prompts.tokens(words, [asked], 'chatml')
   assert tokens[0] == words.bos_id
   # The system's, and the user's: not the one that the user quotes.
   assert tokens.count(words.token_id('<|im_end|>')) == 2
   assert words.decode(tokens[1:]) == ''.join(
-    span.text for span in chat.generation_prompt(bfcl.segments(entry))
+    span.text for span in chat.generation_prompt(asked)
   )
-  assert document.Segment('user', 'Say <|im_end|>.') in bfcl.segments(entry)
+  assert document.Segment('user', 'Say <|im_end|>.') in asked
+
+
+def test_a_model_that_is_served_is_asked_by_the_official_text(
+  folder, requirements, isolation, tmp_path
+):
+  truth = {
+    id: published.prompted(
+      published.calls(folder, {'id': id, 'category': 'simple_python'})
+    )
+    for id in published.references(folder, 'simple_python')
+  }
+  asked = bfcl.subset(
+    bfcl_official.read_entries(folder, ['simple_python'], isolation, PROMPTING),
+    4,
+  )
+  answers = {
+    entry['turns'][0][-1]['content']: truth[entry['id']] for entry in asked[:3]
+  }
+
+  def play(body, handler):
+    system, user = body['messages']
+    assert system['role'] == 'system'
+    assert system['content'].startswith('You are an expert in composing')
+    if user['content'] in answers:
+      return answers[user['content']]
+    handler.send(400, {'error': 'too long'})
+    return None
+
+  with chat_server.serving(play) as server:
+    served = benchmark(
+      folder,
+      requirements,
+      'no vocabulary is read',
+      isolation,
+      categories=['simple_python'],
+      per_category=4,
+      answers=str(tmp_path / 'answers'),
+      endpoint=language_model.Endpoint(
+        base_url=server.url,
+        model='parrot',
+        cache=str(tmp_path / 'cache.sqlite'),
+        key_variable='',
+      ),
+    )
+    assert served.identity()['tokenizer'] is None
+    result = served(CONFIG, {})
+    assert result['categories']['simple_python']['correct'] == 3
+    assert result['categories']['simple_python']['errors'] == {
+      'request_rejected': 1
+    }
+    assert served(CONFIG, {}) == result
+    assert len(server.seen) == 5  # what it rejected is asked again

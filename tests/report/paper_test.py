@@ -64,14 +64,17 @@ def test_ours_stand_below_the_row_they_stand_in_for(
   # None of its categories was run whole.
   assert cells(table, 'forge') == ['this run', *['not run'] * 3]
   path = run_dir / 'forge/evaluation/bfcl.json'
-  text = path.read_text().replace('"live_ast": null', '"non_live_ast": 0.125')
+  text = path.read_text().replace(
+    '"live_ast": null', '"non_live_ast": 0.125, "v2_ast": 0.25, "v3_live": 0.5'
+  )
   path.write_text(text)
   scores = sections(run_dir)
   assert cells(scores['Table 7'], 'forge') == [
-    *('this run', '12.5', 'not run', 'not run')
+    *('this run', '25.0', 'not run', 'not run')
   ]
   ours = cells(scores['Table 2'], 'forge')
   assert ours.index('12.5') == 1 + 8  # v3 NL-AST is the ninth column
+  assert ours.index('50.0') == 1 + 10  # v3 L-AST
 
 
 def test_a_model_that_nothing_stands_in_for_is_not_run(

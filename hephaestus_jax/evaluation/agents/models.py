@@ -53,7 +53,7 @@ def generating(
       f'and model.Config.vocab_size = {config.vocab_size}. Use the vocabulary '
       'that the model was trained with.'
     )
-  stop_ids, _ = prompts.stops(vocabulary, chat_format)
+  stop_ids, stop = prompts.stops(vocabulary, chat_format)
 
   def agent(
     conversations: Sequence[episode.Conversation],
@@ -68,17 +68,16 @@ def generating(
       prompts.tokens(vocabulary, segments, chat_format),
       max_new_tokens=max_new_tokens,
       stop_ids=stop_ids,
+      stop=stop,
       batch_size=batch_size,
       max_prompt_tokens=max_prompt_tokens,
-      vocab_size=vocabulary.vocab_size,
+      vocabulary=vocabulary,
       description='replies',
     )
     return [
       replies.failed(replies.REJECTED)
       if completion.finish == 'prompt_too_long'
-      else replies.Reply(
-        vocabulary.decode(completion.tokens), completion.finish
-      )
+      else replies.Reply(completion.text, completion.finish)
       for completion in completions
     ]
 
