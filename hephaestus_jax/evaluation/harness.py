@@ -183,7 +183,7 @@ class Model(lm_eval.api.model.TemplateLM):
     """
     # Another seed for each: a task that draws may ask the same again.
     asked = [
-      self._request(*request.args, seed=i) for i, request in enumerate(requests)
+      self._request(i, *request.args) for i, request in enumerate(requests)
     ]
     texts = [''] * len(asked)
     # Long prompts first: the queue's end is short ones.
@@ -214,7 +214,7 @@ class Model(lm_eval.api.model.TemplateLM):
     return texts
 
   def _request(
-    self, context: str, given: Mapping[str, Any], seed: int = 0
+    self, seed: int, context: str, given: Mapping[str, Any]
   ) -> engine.Request:
     settings = lm_eval.models.utils.normalize_gen_kwargs(
       dict(given), NEW_TOKENS

@@ -202,7 +202,7 @@ def test_conversations_are_put_in_the_format_that_is_chosen(folder, params):
   assert speaking.apply_chat_template(begun, add_generation_prompt=False) == (
     opened + 'Hel'
   )
-  assert speaking._request('a', {}).stop == ('<|im_end|>',)
+  assert speaking._request(0, 'a', {}).stop == ('<|im_end|>',)
 
 
 TASKS = {
