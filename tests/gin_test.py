@@ -43,6 +43,23 @@ def test_every_scaling_study_resolves(study, command):
   configuration.load(text)
 
 
+@pytest.mark.parametrize('command', ['train', 'evaluate'])
+def test_the_papers_losses_are_measured_where_they_are_named(command):
+  files = [
+    *(main.COMMANDS[command].stage, 'gin/runs/demo.gin'),
+    'gin/scaling/paper_losses.gin',
+  ]
+  text = configuration.read(files, ['MMLU=mmlu.zip'], main.ROOT)
+  configuration.check_macros(text)
+  configuration.load(text)
+  rows = configuration.resolved(text)
+  assert rows['mmlu/reference_loss.ReferenceLoss.path']['value'] == "'mmlu.zip'"
+  takes = 'train.train.evaluators'
+  if command == 'evaluate':
+    takes = 'evaluate.evaluate.benchmarks'
+  assert rows[takes]['value'].count('ReferenceLoss()') == 4
+
+
 def ablation(path, command, base):
   stage = main.COMMANDS[command].stage
   text = configuration.read([stage, str(path)], [f'BASE={base}'], main.ROOT)

@@ -69,6 +69,7 @@ OWNERS = {
   'faiss': ('corpus.retrieve.neighbours',),
   'gguf': ('convert.gguf_file',),
   'llguidance': ('decode.constraints',),
+  'lm_eval': ('evaluation.general_benchmarks', 'evaluation.harness'),
   'gin': ('configuration', 'main'),
   'matplotlib': ('report',),
   'openTSNE': ('corpus.retrieve.embedding_map',),

@@ -11,8 +11,9 @@ Requests may be submitted and cancelled from any thread; only one thread steps.
 
 import collections
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import jax
@@ -44,12 +45,14 @@ class Request:
   Attributes:
     prompt: token ids, one at least.
     max_new_tokens: what ends it at the latest; so does the engine's max_length.
+      0 only reads the prompt.
     temperature: 0 is greedy.
     top_p: draw from the most likely tokens that together have so much.
     seed: of the draws.
     stop_ids: tokens that end the completion and don't belong to it.
     stop: strings that do so; they need the engine's vocabulary.
     ranked: how many of the most likely tokens are told beside each one.
+    echo: from which of its tokens on the prompt is told of; None: not at all.
     constraint: what it may say; None: anything.
   """
 
@@ -61,16 +64,18 @@ class Request:
   stop_ids: tuple[int, ...] = ()
   stop: tuple[str, ...] = ()
   ranked: int = 0
+  echo: int | None = None
   constraint: Constraint | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Token:
-  """One token of a completion.
+  """One token of a completion, or of a prompt.
 
   Attributes:
     token: its id.
-    logprob: the model's, see `sampling.Choice`.
+    logprob: the model's, see `sampling.Choice`. nan for the first of a prompt:
+      nothing is before it.
     ranked: the most likely tokens and theirs, as many as were asked for.
   """
 
@@ -88,11 +93,13 @@ class Update:
     text: what is certain now; '' where the engine has no vocabulary.
     finish: '' while it goes on, then 'stop', 'length', 'prompt_too_long' or
       'cancelled'.
+    prompt: the tokens of the prompt that were read, where they are asked for.
   """
 
   token: Token | None
   text: str
   finish: str
+  prompt: tuple[Token, ...] = ()
 
 
 Listener = Callable[[Update], None]
@@ -245,6 +252,7 @@ class Engine:
         np.zeros(shape, np.int32),
         np.full(shape, -1, np.int32),
         rows_R,
+        None,
       )
       length, count = 2 * length, count + 1
     return count
@@ -294,16 +302,72 @@ class Engine:
       positions_RL[i, : len(piece)] = sequence.read + np.arange(len(piece))
       rows_R[i] = row
       sequence.read += len(piece)
-    finished = [
+    lengths = [len(piece) for piece in pieces]
+    targets_RL = self._targets(rows, lengths, tokens_RL.shape)
+    read = [
       row
+      for row in rows
       if self._sequence(row).read == len(self._sequence(row).request.prompt)
+    ]
+    choosing = [
+      row
+      if row in read and self._sequence(row).request.max_new_tokens
       else None
       for row in rows
     ]
-    self._run(
-      programs.prefill, tokens_RL, positions_RL, rows_R, choosing=finished
+    choice = self._run(
+      programs.prefill,
+      *(tokens_RL, positions_RL, rows_R, targets_RL),
+      choosing=choosing,
     )
+    if choice.prompt is not None:
+      self._tell(rows, lengths, choice.prompt)
+    self._choose(choice, choosing)
+    for row in set(read) - set(choosing):
+      sequence = self._sequence(row)
+      self._rows[row] = None
+      sequence.listener(Update(None, '', LENGTH))
     return True
+
+  def _targets(
+    self, rows: list[int], lengths: list[int], shape: tuple[int, ...]
+  ) -> np.ndarray | None:
+    """What follows each token of the pieces, if anybody asks for that."""
+    asked = [self._sequence(row) for row in rows]
+    if all(sequence.request.echo is None for sequence in asked):
+      return None
+    targets_RL = np.zeros(shape, np.int32)
+    for i, sequence in enumerate(asked):
+      first = sequence.read - lengths[i]
+      following = sequence.request.prompt[first + 1 : sequence.read + 1]
+      targets_RL[i, : len(following)] = following
+    return targets_RL
+
+  def _tell(
+    self, rows: list[int], lengths: list[int], told: sampling.Told
+  ) -> None:
+    """Tells of tokens of prompts: of each once the one before it was read."""
+    told = jax.tree.map(np.asarray, told)
+    for i, row in enumerate(rows):
+      sequence = self._sequence(row)
+      request = sequence.request
+      if request.echo is None:
+        continue
+      first = sequence.read - lengths[i]
+      tokens = [] if first else [Token(request.prompt[0], math.nan)]
+      for place, target in enumerate(
+        request.prompt[first + 1 : sequence.read + 1]
+      ):
+        ranked = zip(
+          told.ranked_RLT[i, place],
+          told.ranked_logprob_RLT[i, place],
+          strict=True,
+        )
+        tokens.append(
+          _token(target, told.logprob_RL[i, place], ranked, request.ranked)
+        )
+      untold = max(0, request.echo - (first + 1 if first else 0))
+      sequence.listener(Update(None, '', '', tuple(tokens[untold:])))
 
   def _decode(self) -> None:
     """One token of every row whose prompt is read."""
@@ -317,32 +381,40 @@ class Engine:
       sequence.read += 1
       choosing[row] = row
     if any(row is not None for row in choosing):
-      self._run(programs.decode, tokens_B, positions_B, choosing=choosing)
+      choice = self._run(
+        programs.decode, tokens_B, positions_B, choosing=choosing
+      )
+      self._choose(choice, choosing)
 
   def _run(
     self,
     program: Callable[..., Any],
-    *arrays: np.ndarray,
+    tokens: np.ndarray,
+    *arrays: np.ndarray | None,
     choosing: list[int | None] | None = None,
-  ) -> None:
-    """Calls a program, and gives what it chose to the rows that wait for it.
+  ) -> sampling.Choice:
+    """Calls a program; what it chose.
 
     Args:
       choosing: for each row of the program the cache's row that its choice is
         for; None: it is for nobody.
     """
-    rows = choosing or []
-    settings = self._settings(rows, len(arrays[0]))
+    settings = self._settings(choosing or [], len(tokens))
     choice, self._cache = program(
       self._config,
       self._weights,
       self._cache,
+      tokens,
       *arrays,
       settings,
       vocab_size=self._vocab_size,
     )
+    return choice
+
+  def _choose(self, choice: sampling.Choice, rows: list[int | None]) -> None:
+    """Gives what was chosen to the rows that wait for it."""
     if any(row is not None for row in rows):
-      told = jax.tree.map(np.asarray, choice)
+      told = jax.tree.map(np.asarray, choice._replace(prompt=None))
       for i, row in enumerate(rows):
         if row is not None:
           self._chosen(row, told, i)
@@ -377,10 +449,8 @@ class Engine:
     sequence = self._sequence(row)
     request = sequence.request
     ranked = zip(choice.ranked_BT[i], choice.ranked_logprob_BT[i], strict=True)
-    token = Token(
-      int(choice.token_B[i]),
-      float(choice.logprob_B[i]),
-      tuple((int(t), float(p)) for t, p in ranked)[: request.ranked],
+    token = _token(
+      choice.token_B[i], choice.logprob_B[i], ranked, request.ranked
     )
     sequence.tokens.append(token.token)
     finish, certain = '', ''
@@ -408,6 +478,16 @@ class Engine:
     if sequence is None:
       raise ValueError(f'Row {row} has no request.')
     return sequence
+
+
+def _token(
+  token: Any, logprob: Any, ranked: Iterable[tuple[Any, Any]], count: int
+) -> Token:
+  """A token with the first `count` of those that are ranked beside it."""
+  likeliest = tuple(
+    (int(other), float(p)) for other, p in itertools.islice(ranked, count)
+  )
+  return Token(int(token), float(logprob), likeliest)
 
 
 def piece_length(tokens: int) -> int:

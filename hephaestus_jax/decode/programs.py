@@ -15,6 +15,8 @@ from hephaestus_jax import model, partitioning
 from hephaestus_jax.decode import sampling
 
 Cache = tuple[model.LayerCache, ...]
+# Tokens of a prompt whose logits are there at once, where they are told of.
+TOLD = 32
 
 
 @functools.partial(
@@ -29,6 +31,7 @@ def prefill(
   tokens_RL: jax.Array,
   positions_RL: jax.Array,
   rows_R: jax.Array,
+  targets_RL: jax.Array | None,
   settings: sampling.Settings,
   *,
   vocab_size: int,
@@ -38,6 +41,8 @@ def prefill(
   Args:
     positions_RL: -1 is padding, on the right.
     rows_R: of the cache; a row that isn't there is padding as a whole.
+    targets_RL: what follows each token, to be told of in `Choice.prompt`; None:
+      nobody asks.
     vocab_size: tokens that may be chosen.
   """
   hidden_RLD, cache = model.forward_cached(
@@ -45,7 +50,11 @@ def prefill(
   )
   last_R = jnp.maximum(jnp.sum(positions_RL >= 0, axis=1) - 1, 0)
   hidden_R1D = jnp.take_along_axis(hidden_RLD, last_R[:, None, None], axis=1)
-  return _choose(config, weights, hidden_R1D, settings, vocab_size), cache
+  choice = _choose(config, weights, hidden_R1D, settings, vocab_size)
+  if targets_RL is not None:
+    told = _tell(config, weights, hidden_RLD, targets_RL, vocab_size)
+    choice = choice._replace(prompt=_everywhere(told))
+  return choice, cache
 
 
 @functools.partial(
@@ -83,8 +92,36 @@ def _choose(
   vocab_size: int,
 ) -> sampling.Choice:
   logits_B1V = model.unembed(config, weights, hidden_B1D)
-  choice = sampling.choose(logits_B1V[:, 0, :vocab_size], settings)
-  # Every process reads it.
+  return _everywhere(sampling.choose(logits_B1V[:, 0, :vocab_size], settings))
+
+
+def _tell(
+  config: model.Config,
+  weights: dict[str, Any],
+  hidden_RLD: jax.Array,
+  targets_RL: jax.Array,
+  vocab_size: int,
+) -> sampling.Told:
+  """What is thought of a piece of each prompt, some of its tokens at a time."""
+  parts = max(1, targets_RL.shape[1] // TOLD)
+
+  def cut(x: jax.Array) -> jax.Array:
+    """[R, L, ...] -> [parts, R, L / parts, ...]."""
+    return jnp.moveaxis(x.reshape(x.shape[0], parts, -1, *x.shape[2:]), 1, 0)
+
+  def of_part(part: tuple[jax.Array, jax.Array]) -> sampling.Told:
+    logits_RPV = model.unembed(config, weights, part[0])[..., :vocab_size]
+    return sampling.tell(logits_RPV, part[1])
+
+  told = jax.lax.map(of_part, (cut(hidden_RLD), cut(targets_RL)))
   return jax.tree.map(
-    lambda x: partitioning.constrain(x, *[None] * x.ndim), choice
+    lambda x: jnp.moveaxis(x, 0, 1).reshape(*targets_RL.shape, *x.shape[3:]),
+    told,
+  )
+
+
+def _everywhere(tree: Any) -> Any:
+  """On every device: every process reads it."""
+  return jax.tree.map(
+    lambda x: partitioning.constrain(x, *[None] * x.ndim), tree
   )

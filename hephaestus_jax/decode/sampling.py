@@ -36,6 +36,14 @@ class Settings(NamedTuple):
   ranked_B: jax.Array
 
 
+class Told(NamedTuple):
+  """What the model thought of tokens that it was given; R rows of a prefill."""
+
+  logprob_RL: jax.Array
+  ranked_RLT: jax.Array
+  ranked_logprob_RLT: jax.Array
+
+
 class Choice(NamedTuple):
   """The next token of each row, and what the model thought of it.
 
@@ -47,6 +55,16 @@ class Choice(NamedTuple):
   logprob_B: jax.Array
   ranked_BT: jax.Array  # the most likely tokens, where a row asks for them
   ranked_logprob_BT: jax.Array
+  prompt: Told | None = None  # where a row asks what was thought of its prompt
+
+
+def tell(logits_RLV: jax.Array, targets_RL: jax.Array) -> Told:
+  """What the model thought of the tokens that came, and of the likeliest."""
+  logprob_RLV = jax.nn.log_softmax(logits_RLV, axis=-1)
+  logprob_RL1 = jnp.take_along_axis(logprob_RLV, targets_RL[..., None], axis=-1)
+  top = min(MOST_LIKELY, logits_RLV.shape[-1])
+  ranked_logprob_RLT, ranked_RLT = jax.lax.top_k(logprob_RLV, top)
+  return Told(logprob_RL1[..., 0], ranked_RLT, ranked_logprob_RLT)
 
 
 def choose(logits_BV: jax.Array, settings: Settings) -> Choice:

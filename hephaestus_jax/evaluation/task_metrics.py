@@ -14,8 +14,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import numpy as np
 import seqio
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -28,12 +26,8 @@ from hephaestus_jax import (
   model,
 )
 from hephaestus_jax import tokenizer as vocabularies
-from hephaestus_jax.corpus import document
 from hephaestus_jax.decode import generate
-from hephaestus_jax.evaluation import benchmark_loss
-
-ROLE = 'answer'  # of the tokens that are scored
-SHORTEST = 16  # tokens of a row
+from hephaestus_jax.evaluation import likelihood
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,14 +187,16 @@ class _Model:
   def score(self, dataset: tf.data.Dataset) -> list[tuple[int, float]]:
     """The log likelihood of the targets after the inputs."""
     numbers, prompts, targets = self._read(dataset)
-    size = self.settings.batch_size
-    scores: list[float] = []
-    for start in range(0, len(prompts), size):
-      here = slice(start, start + size)
-      rows = _rows(prompts[here], targets[here], size)
-      nll_B = np.asarray(_nll(self.config, self.params, *rows))
-      scores += (-nll_B[: len(prompts[here])]).tolist()
-    return list(zip(numbers, scores, strict=True))
+    scores = likelihood.score(
+      self.config,
+      self.params,
+      list(zip(prompts, targets, strict=True)),
+      batch_size=self.settings.batch_size,
+    )
+    return [
+      (number, -score.nll)
+      for number, score in zip(numbers, scores, strict=True)
+    ]
 
   def _read(
     self, dataset: tf.data.Dataset
@@ -221,53 +217,6 @@ class _Model:
       prompts.append(prompt or [self.tokens.eos_id])
       targets.append(example['targets'].tolist())
     return numbers, prompts, targets
-
-
-def _rows(
-  prompts: Sequence[Sequence[int]],
-  targets: Sequence[Sequence[int]],
-  batch_size: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """tokens_BL, segment_ids_BL and roles_BL, of which targets have ROLE."""
-  joined = [[*p, *t] for p, t in zip(prompts, targets, strict=True)]
-  # A power of two: few lengths, and so few programs.
-  length = max(SHORTEST, 1 << (max(map(len, joined)) - 1).bit_length())
-  tokens_BL = np.zeros((batch_size, length), np.int32)
-  lengths_B = np.zeros(batch_size, np.int32)
-  for row, tokens in enumerate(joined):
-    tokens_BL[row, : len(tokens)] = tokens
-    lengths_B[row] = len(tokens)
-  place_L = np.arange(length)
-  segment_ids_BL = (place_L < lengths_B[:, None]).astype(np.int32)
-  starts_B = np.zeros(batch_size, np.int32)
-  starts_B[: len(prompts)] = [len(prompt) for prompt in prompts]
-  learned_BL = segment_ids_BL * (place_L >= starts_B[:, None])
-  return tokens_BL, segment_ids_BL, learned_BL * document.role_id(ROLE)
-
-
-def _nll(
-  config: model.Config,
-  params: dict[str, Any],
-  tokens_BL: np.ndarray,
-  segment_ids_BL: np.ndarray,
-  roles_BL: np.ndarray,
-) -> jax.Array:
-  """`nll_B` of the tokens with ROLE."""
-  weights_R = np.zeros(len(document.ROLES), np.float32)
-  weights_R[document.role_id(ROLE)] = 1.0
-  sums = benchmark_loss.loss_sums(
-    config,
-    params,
-    tokens_BL,
-    segment_ids_BL,
-    np.broadcast_to(
-      np.arange(tokens_BL.shape[1], dtype=np.int32), tokens_BL.shape
-    ),
-    roles_BL,
-    weights_R,
-    1,
-  )
-  return sums.nll_B
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Updates of the engine -> the OpenAI API's answers, whole or as a stream."""
 
 import itertools
+import math
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,12 +31,14 @@ class Choice:
     *,
     calls: bool,
     told: bool,
+    echo: str | None = None,
   ) -> None:
     """
     Args:
       chat_format: see `chat.FORMATS`.
       calls: whether tools were offered.
       told: whether log-probabilities are asked for.
+      echo: the prompt, where the answer is to begin with it.
     """
     self.finish: str | None = None
     self.tokens = 0
@@ -44,16 +47,17 @@ class Choice:
     self._request = request
     self.told = told
     self.told_characters = 0
+    self._echo = echo or ''
     self._turn = conversation.Turn(chat_format, calls)
 
   def add(self, update: engine.Update) -> tuple[str, list[engine.Token]]:
     """The words that an update adds, and the tokens to tell of."""
-    words = self._turn.push(update.text)
-    tokens = []
+    words, self._echo = self._echo + self._turn.push(update.text), ''
+    tokens = list(update.prompt)
     if update.token is not None:
       self.tokens += 1
       if self.told and update.token.token not in self._request.stop_ids:
-        tokens = [update.token]
+        tokens.append(update.token)
     if update.finish:
       rest, self.calls = self._turn.finish()
       words += rest
@@ -217,10 +221,14 @@ class TextReply(Reply):
     choice.told_characters = offsets.pop()
     return {
       'tokens': texts,
-      'token_logprobs': [token.logprob for token in tokens],
+      'token_logprobs': [
+        None if math.isnan(token.logprob) else token.logprob for token in tokens
+      ],
       # Of tokens that read the same the most likely one.
       'top_logprobs': [
-        {
+        None
+        if math.isnan(token.logprob)
+        else {
           choice.text_of(other)['token']: logprob
           for other, logprob in reversed(token.ranked)
         }

@@ -128,7 +128,7 @@ class Service:
         f'{param} = {asked}; this server gives {self.limits.tokens} at most',
         param=param,
       )
-    return asked or self.limits.tokens
+    return self.limits.tokens if asked is None else asked
 
   def _fitting(self, prompt: list[int], param: str) -> tuple[int, ...]:
     longest = self.running.engine.max_length - 1
@@ -169,11 +169,14 @@ class Service:
   ) -> list[engine.Request]:
     given = asked.prompts()
     self._check(asked, len(given) * asked.n)
-    prompts = []
+    prompts, echoes = [], []
+    told = bool(asked.echo) and asked.logprobs is not None
     for prompt in given:
+      added = 0
       if isinstance(prompt, str):
-        ids = self.vocabulary.encode_markers(prompt)
-        ids = conversation.opened(self.vocabulary, ids)
+        said = self.vocabulary.encode_markers(prompt)
+        ids = conversation.opened(self.vocabulary, said)
+        added = len(ids) - len(said)
       else:
         ids = prompt
         if not all(0 <= i < self.vocabulary.vocab_size for i in ids):
@@ -181,13 +184,19 @@ class Service:
             400, 'prompt has a token that is none', param='prompt'
           )
       prompts.append(self._fitting(ids, 'prompt'))
+      # What opens the text is none of it.
+      echoes.append(added if told else None)
     return self._requests(
       asked,
       prompts,
-      tokens=self._tokens(asked.max_tokens or COMPLETION_TOKENS, 'max_tokens'),
+      tokens=self._tokens(
+        COMPLETION_TOKENS if asked.max_tokens is None else asked.max_tokens,
+        'max_tokens',
+      ),
       stop_ids=(self.vocabulary.eos_id,),
       stop=(),
       ranked=asked.logprobs or 0,
+      echoes=echoes,
       constraint=lambda: None,
     )
 
@@ -201,6 +210,7 @@ class Service:
     stop: tuple[str, ...],
     ranked: int,
     constraint: Callable[[], engine.Constraint | None],
+    echoes: Sequence[int | None] = (None,),
   ) -> list[engine.Request]:
     """`n` requests for each prompt."""
     seed = secrets.randbits(32) if asked.seed is None else asked.seed
@@ -214,10 +224,25 @@ class Service:
         stop_ids=stop_ids,
         stop=(*asked.stops(), *stop),
         ranked=ranked,
+        echo=echo,
         constraint=constraint(),
       )
-      for prompt in prompts
+      for prompt, echo in zip(prompts, echoes, strict=True)
       for number in range(asked.n)
+    ]
+
+  def _echoes(
+    self, asked: protocol.ChatRequest | protocol.CompletionRequest
+  ) -> list[str | None]:
+    """What each answer begins with: its prompt, as it was given, or nothing."""
+    if not isinstance(asked, protocol.CompletionRequest):
+      return [None] * asked.n
+    texts = [
+      prompt if isinstance(prompt, str) else self.vocabulary.decode(prompt)
+      for prompt in asked.prompts()
+    ]
+    return [
+      text if asked.echo else None for text in texts for _ in range(asked.n)
     ]
 
   async def _answered(
@@ -234,9 +259,11 @@ class Service:
         request,
         self.chat_format,
         calls=offered,
-        told=asked.logprobs not in (None, False),
+        # 0 asks for the tokens' own: it is no False.
+        told=asked.logprobs is not None and asked.logprobs is not False,
+        echo=echo,
       )
-      for request in given
+      for request, echo in zip(given, self._echoes(asked), strict=True)
     ]
     prompts = sum(len(request.prompt) for request in given[:: asked.n])
     self.counts.prompt_tokens.inc(prompts)

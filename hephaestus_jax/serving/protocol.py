@@ -261,8 +261,9 @@ class CompletionRequest(Sampled):
   """POST /v1/completions."""
 
   prompt: str | list[int] | list[str] | list[list[int]]
+  max_tokens: int | None = pydantic.Field(None, ge=0)
   logprobs: int | None = pydantic.Field(None, ge=0, le=sampling.MOST_LIKELY)
-  echo: Literal[False] | None = None
+  echo: bool | None = None
   suffix: None = None
   best_of: Literal[1] | None = None
 

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -241,3 +242,53 @@ def test_sizes_that_cannot_be_are_refused(change, message, params):
 def test_stop_strings_need_a_vocabulary(params):
   with pytest.raises(ValueError, match='vocabulary'):
     made(params).submit(requests(1, stop=('x',))[0], print)
+
+
+def told(updates):
+  return [token for update in updates for token in update.prompt]
+
+
+def test_a_prompt_is_told_of_as_what_was_said_is(params):
+  running = made(params)
+  asked = requests(3, max_new_tokens=40, ranked=2)
+  for one, updates in zip(asked, answers(running, asked), strict=True):
+    said = [update.token for update in updates if update.token]
+    assert not told(updates)
+    # Of pieces of 32 tokens, beside a neighbour that asks for nothing.
+    again = dataclasses.replace(
+      one, prompt=(*one.prompt, *(t.token for t in said)), echo=0
+    )
+    found = told(answers(running, [again, asked[0]])[0])
+    assert [t.token for t in found] == list(again.prompt)
+    assert math.isnan(found[0].logprob)
+    for here, wanted in zip(found[-40:], said, strict=True):
+      assert here.logprob == pytest.approx(wanted.logprob, abs=1e-4)
+      assert [t for t, _ in here.ranked] == [t for t, _ in wanted.ranked]
+      # Greedy: the token that came is the first of the likeliest, exactly.
+      assert here.ranked[0] == (here.token, here.logprob)
+
+
+@pytest.mark.parametrize('echo', [1, 40])
+def test_a_prompt_is_told_of_from_a_place_on(echo, params):
+  prompt = tuple(range(70))
+  running = made(params)
+  (whole,), (part,) = (
+    answers(running, [engine.Request(prompt, 1, echo=first)])
+    for first in (0, echo)
+  )
+  assert told(part) == told(whole)[echo:]
+  assert tokens(part) == tokens(whole)
+
+
+def test_a_prompt_can_be_read_alone(params):
+  running = made(params)
+  asked = [
+    engine.Request(tuple(range(n)), 0, echo=echo)
+    for n in (1, 32, 70)
+    for echo in (0, None)
+  ]
+  for one, updates in zip(asked, answers(running, asked), strict=True):
+    assert [update.finish for update in updates if update.finish] == ['length']
+    assert updates[-1].finish and not tokens(updates)
+    assert len(told(updates)) == (len(one.prompt) if one.echo == 0 else 0)
+  assert running.active == 0

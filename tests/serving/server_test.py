@@ -313,6 +313,78 @@ def test_completions_tell_logprobs_and_where_tokens_stand(server):
     )
 
 
+def completed(server, prompt, **settings):
+  settings = {'max_tokens': 4, 'temperature': 0, **settings}
+  answer = server.client.completions.create(
+    model='tiny', prompt=prompt, **settings
+  )
+  return answer.choices[0]
+
+
+def test_an_echo_is_the_prompt_before_what_follows(server, vocabulary):
+  ids = vocabulary.encode('{"name": 3')
+  plain = completed(server, ids, logprobs=2)
+  found = completed(server, ids, logprobs=2, echo=True)
+  assert found.text == '{"name": 3' + plain.text
+  told = found.logprobs
+  assert told.token_logprobs[0] is told.top_logprobs[0] is None
+  assert ''.join(told.tokens[: len(ids)]) == '{"name": 3'
+  assert told.tokens[len(ids) :] == plain.logprobs.tokens
+  assert told.token_logprobs[len(ids) :] == plain.logprobs.token_logprobs
+  lengths = [len(token) for token in told.tokens]
+  assert told.text_offset == [sum(lengths[:i]) for i in range(len(lengths))]
+  assert all(len(top) <= 2 for top in told.top_logprobs[1:])
+  # What was said is told of as the end of a prompt as it was when it was said.
+  whole = [*ids, *vocabulary.encode(plain.text)]
+  again = completed(server, whole, logprobs=2, echo=True, max_tokens=0)
+  assert again.text == found.text
+  if len(whole) == len(told.tokens):
+    assert again.logprobs.token_logprobs[1:] == pytest.approx(
+      told.token_logprobs[1:], abs=1e-4
+    )
+
+
+def test_an_echo_of_text_tells_of_none_of_what_opens_it(server, vocabulary):
+  found = completed(server, 'days', logprobs=1, echo=True, max_tokens=0)
+  ids = vocabulary.encode('days')
+  assert found.text == ''.join(found.logprobs.tokens) == 'days'
+  opened = completed(
+    server, [vocabulary.bos_id, *ids], logprobs=1, echo=True, max_tokens=0
+  )
+  assert found.logprobs.token_logprobs == opened.logprobs.token_logprobs[1:]
+  assert found.finish_reason == 'length'
+
+
+def test_an_echo_comes_without_logprobs_and_in_streams(server):
+  plain = completed(server, 'days').text
+  assert completed(server, 'days', echo=True).text == 'days' + plain
+  assert completed(server, 'days', max_tokens=0).text == ''
+  parts = list(
+    server.client.completions.create(
+      model='tiny',
+      prompt='days',
+      max_tokens=4,
+      temperature=0,
+      echo=True,
+      logprobs=0,
+      stream=True,
+    )
+  )
+  assert ''.join(part.choices[0].text for part in parts) == 'days' + plain
+  told = [
+    t
+    for p in parts
+    if p.choices[0].logprobs
+    for t in p.choices[0].logprobs.tokens
+  ]
+  assert ''.join(told) == 'days' + plain
+  answer = server.client.completions.create(
+    model='tiny', prompt='days', max_tokens=0, echo=True, n=2
+  )
+  assert [choice.text for choice in answer.choices] == ['days', 'days']
+  assert answer.usage.completion_tokens == 0
+
+
 def test_our_own_client_can_ask_it(server, tmp_path):
   endpoint = language_model.Endpoint(
     base_url=f'{server.url}/v1',

@@ -210,7 +210,7 @@ def read_folder(folder: str | None, required: Sequence[str] = ()) -> Found:
     )
   benchmarks, accounts, missing = [], {}, []
   for layout in LAYOUTS:
-    files = _files(root, layout)
+    files = [] if root is None else _files(root / layout.name, layout)
     if not files:
       missing.append(layout.name)
       if layout.name in required:
@@ -248,12 +248,45 @@ def fingerprint(folder: str | None) -> dict[str, str]:
     return {}
   root = pathlib.Path(folder)
   paths = sorted(
-    {file.path for layout in LAYOUTS for file in _files(root, layout)}
+    {
+      file.path
+      for layout in LAYOUTS
+      for file in _files(root / layout.name, layout)
+    }
   )
   return {
     path.relative_to(root).as_posix(): artefacts.file_fingerprint(path)
     for path in paths
   }
+
+
+def published(path: str, name: str) -> Iterator[tuple[str, list[Any]]]:
+  """Each file of one benchmark, and its records.
+
+  >>> list(published('gsm8k/test.jsonl', 'gsm8k'))
+  [('gsm8k/test.jsonl', [{'question': '1 + 1?', 'answer': '#### 2'}])]
+
+  Args:
+    path: a folder of its files, a zip file of them, or one of them.
+    name: of NAMES.
+
+  Raises:
+    errors.UserError: there is none, or one can't be read.
+  """
+  (layout,) = (layout for layout in LAYOUTS if layout.name == name)
+  files = _files(pathlib.Path(path), layout)
+  if not files:
+    raise errors.UserError(
+      f'{path} has no file of {name}, {" or ".join(layout.files)}. Download '
+      'its published files, or name another path.'
+    )
+  for file in files:
+    if file.fits:
+      try:
+        records = list(_records(file))
+      except _BROKEN as error:
+        raise _unreadable(file.name, error) from error
+      yield file.name, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,14 +310,13 @@ class _File:
     return gzip.decompress(content) if self.name.endswith('.gz') else content
 
 
-def _files(root: pathlib.Path | None, layout: Layout) -> list[_File]:
-  """All files of a benchmark's folder, if any of them fits the layout."""
-  if root is None:
-    return []
-  folder = root / layout.name
+def _files(place: pathlib.Path, layout: Layout) -> list[_File]:
+  """All files of a folder, or the one at `place`, if any fits the layout."""
   found = []
-  for path in sorted(p for p in folder.rglob('*') if p.is_file()):
-    inside = path.relative_to(folder)
+  alone = place.is_file()
+  paths = [place] if alone else [p for p in place.rglob('*') if p.is_file()]
+  for path in sorted(paths):
+    inside = path.relative_to(place.parent if alone else place)
     members = ['']
     if path.suffix == '.zip':
       try:
