@@ -12,6 +12,7 @@ second or where there is no call.
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,9 @@ JSON_TYPES: Mapping[str, str] = {
   **dict.fromkeys(('Queue', 'Stack'), 'array'),
   **dict.fromkeys(('dict', 'HashMap', 'Hashtable'), 'object'),
 }
+# Half a character, as Python's source spells it: BFCL's command reads it, and
+# ends when it writes what it read.
+_HALF = re.compile(r'\\(u|U0000)[dD][89a-fA-F][0-9a-fA-F]{2}')
 ROLE_OF_MESSAGE = {'system': 'system', 'user': 'user', 'assistant': 'answer'}
 
 
@@ -194,7 +198,7 @@ def read(
       return f'[{answer.unsaid.split(":")[0]}()]', answer.unsaid
     return [{answer.unsaid: {}}], answer.unsaid
   if asking == PROMPTING:
-    return _encodable(answer.text), ''
+    return _HALF.sub('?', _encodable(answer.text)), ''
   parsed = chat.parse(answer.text, chat_format)
   calls, malformed = list(parsed.calls), list(parsed.malformed)
   if _depth(calls) > DEEPEST:

@@ -76,6 +76,13 @@ def test_a_way_that_there_is_not_is_named():
       'prompt_too_long',
     ),
     (Answer('\ud800', 'length'), 'multiple', PROMPTING, '?', ''),
+    (
+      Answer(r"[f(x='\ud83d\U0000DE00\u00e9')]"),
+      'multiple',
+      PROMPTING,
+      r"[f(x='??\u00e9')]",
+      '',
+    ),
   ],
 )
 def test_an_answer_is_a_result(answer, category, asking, result, reason):

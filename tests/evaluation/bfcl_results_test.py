@@ -128,7 +128,7 @@ def test_the_official_runner_gives_our_score_on_our_files(
 
 def mixed(folder, entry, i, asking):
   """A right answer, or one that is wrong in one of several ways."""
-  if len(entry['turns']) > 1:
+  if entry['category'] in bfcl_scores.MULTI_TURN:
     turns = published.truth(folder, entry)
     if i < 2:
       return published.played(turns, asking)
