@@ -85,7 +85,7 @@ OWNERS = {
     *('cache', 'corpus.datasets', 'corpus.forge'),
     'evaluation.task_metrics',
   ),
-  'textworld': ('corpus.simulate',),
+  'textworld': ('corpus.simulate', 'evaluation.agents.household'),
   'tensorflow_datasets': (
     *('cache', 'corpus.acquire', 'corpus.datasets', 'corpus.forge'),
     *('corpus.stored', 'evaluation.task_metrics'),

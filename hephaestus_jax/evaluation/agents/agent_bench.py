@@ -2,7 +2,9 @@
 
 The model under test is a checkpoint in this process or whatever an endpoint
 serves. A score is called AgentBench's only where the tasks come from a file of
-the user's; on tasks of our own it is called so.
+the user's; on tasks of our own it is called so. An environment that isn't
+AgentBench's (tau2-bench's are not) has its own name, and no part in the overall
+score.
 """
 
 import collections
@@ -152,12 +154,12 @@ def called(name: str, data: str) -> str:
 
   >>> called('os', 'dev.json 03aa'), called('kg', episode.OURS)
   ('agentbench_os', 'kg_on_tasks_of_ours')
+  >>> called('tau2_retail', 'tau2.txt 5b1c')
+  'tau2_retail'
   """
-  return (
-    f'{name}_on_tasks_of_ours'
-    if data == episode.OURS
-    else (f'agentbench_{name}')
-  )
+  if data == episode.OURS:
+    return f'{name}_on_tasks_of_ours'
+  return f'agentbench_{name}' if name in WEIGHTS else name
 
 
 def summarise(played: Sequence[play.Played]) -> dict[str, Any]:
@@ -204,11 +206,11 @@ def overall(environments: Mapping[str, Mapping[str, Any]]) -> float | None:
   such as no machine could run.
   """
   wanted = {called(name, 'a file'): name for name in WEIGHTS}
-  if set(environments) != set(wanted) or any(
-    one['score'] is None or 'beyond_the_limit' in one
-    for one in environments.values()
+  ran = {key: one for key, one in environments.items() if key in wanted}
+  if set(ran) != set(wanted) or any(
+    one['score'] is None or 'beyond_the_limit' in one for one in ran.values()
   ):
     return None
   return sum(
-    one['score'] / WEIGHTS[wanted[key]] for key, one in environments.items()
+    one['score'] / WEIGHTS[wanted[key]] for key, one in ran.items()
   ) / len(WEIGHTS)

@@ -100,7 +100,7 @@ class Environment(Protocol):
   """A family of tasks.
 
   Attributes:
-    name: one of AgentBench's: 'os', 'db', 'kg', 'hh', 'ws', 'wb'.
+    name: one of AgentBench's 'os', 'db', 'kg', 'hh', 'ws', 'wb', or its own.
     licence: SPDX identifier of the tasks.
     rounds: so many replies an agent has for a task.
   """

@@ -67,6 +67,7 @@ def test_the_overall_score_is_that_of_the_papers_rows(name):
       ('os', 'db', 'hh', 'kg', 'wb', 'ws'), scores, strict=True
     )
   }
+  environments['tau2_retail'] = {'score': 99.0}  # has no part in it
   assert agent_bench.overall(environments) == pytest.approx(wanted, abs=0.02)
   environments['agentbench_os']['beyond_the_limit'] = 3
   assert agent_bench.overall(environments) is None
@@ -79,6 +80,7 @@ def test_the_overall_score_is_that_of_the_papers_rows(name):
 def test_a_score_on_tasks_of_ours_does_not_bear_the_benchmarks_name():
   assert agent_bench.called('os', 'dev.json 03aa') == 'agentbench_os'
   assert agent_bench.called('kg', episode.OURS) == 'kg_on_tasks_of_ours'
+  assert agent_bench.called('tau2_retail', 'tau2.txt 5b') == 'tau2_retail'
 
 
 def endpoint(tmp_path, url):
