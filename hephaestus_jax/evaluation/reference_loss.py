@@ -6,7 +6,6 @@ a training with it ends in the same bits as one without.
 """
 
 import dataclasses
-import difflib
 import functools
 import pathlib
 from typing import Any
@@ -42,10 +41,9 @@ class ReferenceLoss:
 
   def __post_init__(self) -> None:
     if self.name not in references.READERS:
-      near = difflib.get_close_matches(self.name, references.READERS, n=1)
       raise errors.UserError(
-        f'reference_loss.ReferenceLoss.name = {self.name!r}'
-        + (f'; did you mean {near[0]!r}?' if near else '.')
+        f'reference_loss.ReferenceLoss.name = {self.name!r} is none of ours.'
+        + errors.nearest(self.name, references.READERS)
         + f' There are {", ".join(references.READERS)}.'
       )
     if not pathlib.Path(self.path).exists():
