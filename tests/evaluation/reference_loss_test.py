@@ -90,7 +90,7 @@ def test_a_long_question_loses_its_beginning_and_no_answer(files, params):
 @pytest.mark.parametrize(
   ('changed', 'said'),
   [
-    ({'name': 'nexsu'}, "did you mean 'nexus'"),
+    ({'name': 'nexsu'}, 'Did you mean nexus'),
     ({'path': '/nowhere/nexus'}, "of 'nexus': there is no /nowhere/nexus"),
     ({'max_records': 0}, 'max_records = 0 is below 1'),
   ],

@@ -199,7 +199,8 @@ class Robots(robotstxt.RobotsTxtMiddleware):
     if no_answer(exc) not in _ROBOTS_UNREACHABLE:
       super()._robots_error(exc, netloc)  # the page will say it itself
       return
-    waiting = self._parsers[netloc]  # 2.3.1.4: as if all were disallowed
+    waiting: Any = self._parsers[netloc]  # a Deferred, until it is answered
+    # 2.3.1.4: as if all were disallowed.
     self._parsers[netloc] = nothing = self._parserimpl.from_crawler(
       self.crawler, b'User-agent: *\nDisallow: /'
     )

@@ -358,7 +358,7 @@ def parse(reply: str) -> tuple[str, dict[str, Any] | None]:
   if not isinstance(name, str) or not isinstance(arguments, dict):
     return thought, None
   if name == RESPOND:
-    words = arguments.get('content')
-    if not isinstance(words, str) or not words.strip():
+    content = arguments.get('content')
+    if not isinstance(content, str) or not content.strip():
       return thought, None
   return thought, {'name': name, 'arguments': arguments}
