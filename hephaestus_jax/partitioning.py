@@ -73,6 +73,10 @@ def make_mesh(
     now = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if cpu_devices not in (None, now):
       jax.config.update('jax_num_cpu_devices', cpu_devices)
+      if not jax.config.jax_platforms:  # type: ignore[attr-defined]
+        # Where libtpu is installed, for plans, JAX would look for a TPU first:
+        # for minutes.
+        jax.config.update('jax_platforms', 'cpu')
       heap.keep()
     devices = jax.devices()
   sizes = dict(

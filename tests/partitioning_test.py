@@ -1,5 +1,9 @@
 """Facts about the mesh and where arrays go, on eight virtual devices."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,6 +129,23 @@ def test_constrain_places_on_the_current_mesh_and_is_nothing_without_one():
   assert {shard.data.shape for shard in placed_BLD.addressable_shards} == {
     (2, 4, 2)
   }
+
+
+def test_devices_of_the_cpu_are_found_without_looking_for_a_tpu():
+  code = """if True:
+    import jax
+    from hephaestus_jax import partitioning
+    mesh = partitioning.make_mesh(cpu_devices=2)
+    print(jax.config.jax_platforms, mesh.size)"""
+  environment = {k: v for k, v in os.environ.items() if k != 'JAX_PLATFORMS'}
+  ran = subprocess.run(
+    [sys.executable, '-c', code],
+    env=environment | {'JAX_NUM_CPU_DEVICES': '1'},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert ran.stdout == 'cpu 2\n'
 
 
 def test_the_current_number_of_cpu_devices_may_be_asked_for_again():
