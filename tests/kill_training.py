@@ -3,7 +3,7 @@
 Too long for the suite: fifty kills took 25 minutes on two busy cores. From the
 project's folder:
 
-    .venv/bin/python tests/kill_training.py /tmp/killed --kills 50 --processes 1 2
+    .venv/bin/python tests/kill_training.py /tmp/killed --processes 1 2
     .venv/bin/python tests/kill_training.py /tmp/killed_on_2 --devices 2
 
 A run of tests/tiny.py's network goes undisturbed to its end. Another one of the
