@@ -39,6 +39,7 @@ from hephaestus_jax.evaluation import (
   bfcl_official,
   bfcl_results,
   bfcl_scores,
+  package_folder,
 )
 from hephaestus_jax.evaluation.bfcl_answers import Answer
 
@@ -122,13 +123,12 @@ class Bfcl:
 
   def _of_answers(self) -> dict[str, Any]:
     """What an answer depends on besides the model and its question."""
-    requirements = bfcl_official.requirements_file(self.requirements)
     asking = bfcl_answers.way_of_asking(
       self.asking, self.chat_format, self._served
     )
     served = self._served
     return {
-      'bfcl': artefacts.file_fingerprint(requirements),
+      'bfcl': package_folder.fingerprint(self.requirements),
       'asking': asking,
       'max_new_tokens': self.max_new_tokens,
       'max_prompt_tokens': self.max_prompt_tokens,
@@ -157,7 +157,7 @@ class Bfcl:
     """
     of_answers = self._of_answers()
     asking = of_answers['asking']
-    folder = bfcl_official.install(self.requirements, self.folder)
+    folder = package_folder.install(self.requirements, self.folder)
     entries = subset(
       bfcl_official.read_entries(
         folder, self._categories, self.isolation, asking

@@ -2,59 +2,17 @@
 
 import json
 import pathlib
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hephaestus_jax import artefacts, errors, sandbox
+from hephaestus_jax import errors, sandbox
 from hephaestus_jax.evaluation import bfcl_checker
 
 CHECKER = pathlib.Path(bfcl_checker.__file__)
 CHECK_SECONDS = 120  # for a batch of lines; thousands take a few
 # Lines of one process: what one of them breaks is asked again one by one.
 OUTPUT_BYTES = 256 << 20
-
-
-def install(requirements: str, folder: str) -> pathlib.Path:
-  """bfcl-eval in a folder of its own; pip runs only if it isn't there.
-
-  Raises:
-    errors.UserError: pip failed, or the folder holds other versions.
-  """
-  path = pathlib.Path(folder)
-  file = requirements_file(requirements)
-  inputs = {'requirements': artefacts.file_fingerprint(file)}
-  if artefacts.reusable(path, inputs):
-    print(f'reused {path}')
-    return path
-  with artefacts.written(path, inputs) as target:
-    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps']
-    command += ['--require-hashes', '--disable-pip-version-check']
-    command += ['--target', str(target), '-r', str(file)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-      raise errors.UserError(
-        f'pip could not install {file} into {path}: '
-        f'{result.stderr.strip().splitlines()[-1:]}. Check the network, and '
-        'start again.'
-      )
-  return path
-
-
-def requirements_file(path: str) -> pathlib.Path:
-  """The file of pins.
-
-  Raises:
-    errors.UserError: there is none.
-  """
-  file = pathlib.Path(path)
-  if not file.is_file():
-    raise errors.UserError(
-      f'There is no {path} (bfcl.Bfcl.requirements). Start from the folder '
-      'that holds requirements/, or name the file.'
-    )
-  return file
 
 
 def read_entries(

@@ -12,7 +12,7 @@ from hephaestus_jax import artefacts, errors
 
 
 def install(requirements: str, folder: str) -> pathlib.Path:
-  """The packages of a pinned file, in a folder; pip runs only the first time.
+  """The packages of a file of pins and hashes; pip runs only the first time.
 
   Raises:
     errors.UserError: there is no such file, pip failed, or the folder holds
@@ -25,10 +25,9 @@ def install(requirements: str, folder: str) -> pathlib.Path:
     return path
   with artefacts.written(path, inputs) as target:
     command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps']
-    command += ['--disable-pip-version-check', '--target', str(target)]
-    result = subprocess.run(
-      [*command, '-r', str(file)], capture_output=True, text=True
-    )
+    command += ['--require-hashes', '--disable-pip-version-check']
+    command += ['--target', str(target), '-r', str(file)]
+    result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
       raise errors.UserError(
         f'pip could not install {file} into {path}: '

@@ -15,6 +15,7 @@ from hephaestus_jax.evaluation import (
   bfcl_checker,
   bfcl_official,
   bfcl_scores,
+  package_folder,
 )
 from hephaestus_jax.evaluation.bfcl_checker import PROMPTING, TOOLS
 
@@ -228,22 +229,22 @@ def test_a_prompt_offers_the_functions_and_ends_where_the_answer_starts(
 
 
 def test_wrong_settings_are_the_users_to_mend(tmp_path):
-  with pytest.raises(errors.UserError, match="names 'exec_simple'"):
-    bfcl.Bfcl(tokenizer='', categories=['exec_simple'])
+  with pytest.raises(errors.UserError, match="names 'rest'"):
+    bfcl.Bfcl(tokenizer='', categories=['rest'])
   with pytest.raises(errors.UserError, match='per_category = 0'):
     bfcl.Bfcl(tokenizer='', per_category=0)
   with pytest.raises(errors.UserError, match='There is no nowhere.txt'):
-    bfcl_official.install('nowhere.txt', str(tmp_path / 'x'))
+    package_folder.install('nowhere.txt', str(tmp_path / 'x'))
 
 
 def test_pip_runs_once_and_another_version_is_refused(
   folder, tmp_path, requirements
 ):
-  assert bfcl_official.install(requirements, str(folder)) == folder
+  assert package_folder.install(requirements, str(folder)) == folder
   other = tmp_path / 'bfcl.txt'
   other.write_text(pathlib.Path(requirements).read_text() + '\n# changed')
   with pytest.raises(errors.UserError, match='requirements was'):
-    bfcl_official.install(str(other), str(folder))
+    package_folder.install(str(other), str(folder))
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from hephaestus_jax import errors, sandbox
-from hephaestus_jax.evaluation import bfcl_official, bfcl_scores
+from hephaestus_jax.evaluation import bfcl_official, bfcl_scores, package_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ def folder(requirements):
   target.parent.mkdir(exist_ok=True)
   with (target.parent / 'bfcl.lock').open('w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)  # other workers wait for the first
-    return bfcl_official.install(requirements, str(target))
+    return package_folder.install(requirements, str(target))
 
 
 @pytest.fixture(scope='session')

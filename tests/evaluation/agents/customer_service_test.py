@@ -143,7 +143,7 @@ def test_a_sum_that_never_ends_is_the_agents_failure(play, monkeypatch):
 @needs_bubblewrap
 def test_the_customer_hears_what_is_said_and_not_what_is_done(play):
   _, asked = play('retail', None, names=['0'])
-  first, last = asked[0]['messages'], asked[-1]['messages']
+  first, last = (asked[i]['body']['messages'] for i in (0, -1))
   assert first[0]['role'] == 'system'
   assert 'exchange the mechanical keyboard' in first[0]['content']
   assert [message['content'] for message in last[1:]] == [
