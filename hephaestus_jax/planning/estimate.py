@@ -27,6 +27,12 @@ KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dq': 3, 'splash_mha_dkv': 4}
 # Of the one_hot that losses are summed by; no data need be there to plan.
 NUM_SOURCES = 64
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
+# The second: temporaries alone are more than there is.
+_REFUSALS = (
+  r'Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm',
+  r'temporaries \(([\d.]+)([KMGT])\) exceeds available HBM '
+  r'\(([\d.]+)([KMGT])\)',
+)
 Figures = dict[str, Any]
 Options = Mapping[str, str]
 
@@ -165,14 +171,24 @@ def _compiled(
   try:
     return lowered.compile(compiler_options=dict(options))
   except jax.errors.JaxRuntimeError as error:
-    used = re.search(
-      r'Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm', str(error)
-    )
-    if used is None:
+    too_large = refusal(str(error))
+    if too_large is None:
       raise
-    return TooLarge(
-      float(used[1]) * _UNITS[used[2]], float(used[3]) * _UNITS[used[4]]
-    )
+    return too_large
+
+
+def refusal(words: str) -> TooLarge | None:
+  """What a program would have used, of what there is, by the compiler's words.
+
+  'Ran out of memory ... Used 20.50G of 15.75G hbm.' gives 20.5 and 15.75 GiB;
+  words about anything else give None.
+  """
+  for form in _REFUSALS:
+    if found := re.search(form, words):
+      return TooLarge(
+        float(found[1]) * _UNITS[found[2]], float(found[3]) * _UNITS[found[4]]
+      )
+  return None
 
 
 def _work(

