@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from hephaestus_jax import artefacts, errors
 from hephaestus_jax.corpus.files import archive
 
-# The wheels that requirements/corpus.txt has the hashes of.
-PLATFORM = ('manylinux_2_28_x86_64', '3.11', 'cp')
+# The wheels that the requirements have the hashes of. pip takes each name of a
+# platform as it stands: 2_28 does not stand for the older ones.
+PYTHON = ('--python-version', '3.11', '--implementation', 'cp')
+PLATFORMS = ('manylinux_2_28_x86_64', 'manylinux2014_x86_64')
 
 
 def fetch(requirements: str, folder: str) -> dict[str, pathlib.Path]:
@@ -94,12 +96,11 @@ def _verified(
 
 
 def _pip_download(requirements: str, folder: str) -> None:
-  platform, python_version, implementation = PLATFORM
   command = [
     *(sys.executable, '-m', 'pip', 'download', '--no-deps'),
     *('--require-hashes', '--disable-pip-version-check'),
-    *('--progress-bar', 'off', '--platform', platform),
-    *('--python-version', python_version, '--implementation', implementation),
+    *('--progress-bar', 'off', *PYTHON),
+    *(word for name in PLATFORMS for word in ('--platform', name)),
     *('-d', folder, '-r', requirements),
   ]
   # pip's lines go to stderr (2): they are the progress of a long wait.

@@ -7,6 +7,7 @@ import pytest
 from hephaestus_jax import errors
 from hephaestus_jax.corpus.files import download
 
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 WHEEL = 'tea_pot-1.0-py3-none-any.whl'
 
 
@@ -53,6 +54,12 @@ def test_what_is_missing_is_downloaded_and_then_reused(tmp_path, index, capsys):
   index.rename(tmp_path / 'gone')
   assert download.fetch(requirements, str(folder)) == expected
   assert capsys.readouterr().out == f'reused 1 packages in {folder}\n'
+
+
+def test_the_benchmarks_that_a_build_looks_for_are_to_be_had(tmp_path):
+  requirements = str(ROOT / 'requirements' / 'bfcl.txt')
+  found = download.fetch(requirements, str(tmp_path))
+  assert set(found) == set(download.read_pins(requirements))
 
 
 def test_a_file_with_other_content_is_replaced(tmp_path, index):
