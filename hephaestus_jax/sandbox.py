@@ -10,6 +10,7 @@ several times a second, and should the machine run out of memory all the same
 (there are ways to hold some that no process owns), the program goes first.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -19,6 +20,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -173,23 +175,26 @@ def run(
 def service(
   command: Sequence[str],
   *,
-  folder: str,
+  address: str,
+  failure: str,
+  starting: float = 60,
   readable: Sequence[str] = (),
   memory_bytes: int = 1 << 30,
   output_bytes: int = 256 << 20,
   processes: int = 128,
-) -> Iterator[subprocess.Popen[bytes]]:
-  """Runs a program like `run` does, until the end of the context.
-
-  Its stdin is empty, its stdout and stderr are one pipe.
+) -> Iterator[None]:
+  """Runs a server like `run` does, from when it listens to the context's end.
 
   Args:
-    folder: where it may write as well, such as the socket that others reach it
-      by; open to everybody.
+    address: the socket that it listens at, in a folder open to everybody, which
+      it may write to as well. It has to outlive a connection that says nothing.
+    failure: what to say, before the server's last words, if it doesn't start.
+    starting: seconds that it has for that.
     readable, memory_bytes, output_bytes, processes: as for `run`.
 
   Raises:
-    errors.UserError: bubblewrap is not installed, or not allowed.
+    errors.UserError: the server doesn't start; bubblewrap is not installed, or
+      not allowed.
   """
   if available() != 'bubblewrap':
     raise errors.UserError(
@@ -197,6 +202,7 @@ def service(
       'allowed here. Run `apt-get install bubblewrap`.'
     )
   limits = [*_limits(memory_bytes, output_bytes, processes), *command]
+  folder = str(pathlib.Path(address).parent)
   with _wrapped(
     'bubblewrap', limits, readable, memory_bytes, folder
   ) as wrapped:
@@ -208,8 +214,44 @@ def service(
       env=ENVIRONMENT,
       start_new_session=True,
     )
-    with watched(process, None, memory_bytes, processes):
-      yield process
+    words: collections.deque[bytes] = collections.deque(maxlen=20)
+    with (
+      watched(process, None, memory_bytes, processes),
+      _heard(process, words) as hearing,
+    ):
+      until = time.monotonic() + starting
+      while not _listens(address):
+        if process.poll() is not None or time.monotonic() > until:
+          end(process)
+          hearing.join()
+          last = b''.join(words).decode(errors='replace').strip()
+          raise errors.UserError(f'{failure} Its last words: {last[-500:]}')
+        time.sleep(0.02)
+      yield
+
+
+@contextlib.contextmanager
+def _heard(
+  process: subprocess.Popen[bytes], words: collections.deque[bytes]
+) -> Iterator[threading.Thread]:
+  """Reads what a process writes, which else would fill the pipe and stop it."""
+
+  def hear() -> None:
+    assert process.stdout
+    words.extend(process.stdout)
+
+  hearing = threading.Thread(target=hear, daemon=True)
+  hearing.start()
+  try:
+    yield hearing
+  finally:
+    end(process)
+    hearing.join()
+
+
+def _listens(address: str) -> bool:
+  with socket.socket(socket.AF_UNIX) as probe:
+    return probe.connect_ex(address) == 0
 
 
 @contextlib.contextmanager

@@ -16,10 +16,8 @@ import dataclasses
 import json
 import pathlib
 import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -188,43 +186,27 @@ def _opened(folder: pathlib.Path, domain: str, name: str) -> Iterator[_Desk]:
   package = folder.resolve()
   with tempfile.TemporaryDirectory() as shared:
     pathlib.Path(shared).chmod(0o777)
-    path = pathlib.Path(shared, 'socket')
+    path = str(pathlib.Path(shared, 'socket'))
     # The interpreter itself sees none of our packages.
     python = str(pathlib.Path(sys.executable).resolve())
     with (
       sandbox.service(
-        [python, '-I', str(DESK), str(package), domain, name, str(path)],
-        folder=shared,
+        [python, '-I', str(DESK), str(package), domain, name, path],
+        address=path,
+        failure=(
+          "tau2-bench's code does not run: delete customer_service."
+          f'CustomerService.folder ({str(folder)!r}) to install it again.'
+        ),
+        starting=STARTING,
         readable=[str(package), str(DESK), sys.base_prefix],
         memory_bytes=2 << 30,
-      ) as process,
-      _connected(process, path) as connection,
-      connection.makefile('rw', encoding='ascii') as lines,
+      ),
+      socket.socket(socket.AF_UNIX) as connection,
     ):
       connection.settimeout(LONGEST)
-      yield _Desk(lines)
-
-
-def _connected(
-  process: subprocess.Popen[bytes], path: pathlib.Path
-) -> socket.socket:
-  until = time.monotonic() + STARTING
-  while True:
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-      connection.connect(str(path))
-      return connection
-    except OSError:
-      connection.close()
-    if process.poll() is not None or time.monotonic() > until:
-      assert process.stdout
-      sandbox.end(process)
-      raise errors.UserError(
-        "tau2-bench's code does not run: "
-        f'{process.stdout.read()[-500:].decode(errors="replace")} Delete the '
-        'folder of customer_service.CustomerService to install it again.'
-      )
-    time.sleep(0.02)
+      connection.connect(path)
+      with connection.makefile('rw', encoding='ascii') as lines:
+        yield _Desk(lines)
 
 
 @dataclasses.dataclass

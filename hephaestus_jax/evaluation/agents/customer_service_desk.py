@@ -25,7 +25,7 @@ from typing import Any
 
 
 def main() -> None:
-  """Answers until the client goes."""
+  """Answers one client after the other."""
   folder, domain, name, path = sys.argv[1:]
   sys.path.insert(0, folder)
   # It would tell every answer to a pipe that nobody reads.
@@ -34,10 +34,12 @@ def main() -> None:
   with socket.socket(socket.AF_UNIX) as server:
     server.bind(path)
     server.listen(1)
-    connection, _ = server.accept()
-  with connection, connection.makefile('rw', encoding='ascii') as lines:
-    for line in lines:
-      print(json.dumps(desk.answer(json.loads(line))), file=lines, flush=True)
+    while True:
+      connection, _ = server.accept()
+      with connection, connection.makefile('rw', encoding='ascii') as lines:
+        for line in lines:
+          answer = desk.answer(json.loads(line))
+          print(json.dumps(answer), file=lines, flush=True)
 
 
 class Desk:

@@ -21,8 +21,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -140,40 +138,20 @@ def serving() -> Iterator[str]:
   """A MariaDB in the sandbox; the path of its socket.
 
   Raises:
-    errors.UserError: see `_installed`, `sandbox.service`; or it doesn't start.
+    errors.UserError: see `_installed` and `sandbox.service`.
   """
   seed = _installed().name
   with tempfile.TemporaryDirectory() as folder:
     pathlib.Path(folder).chmod(0o777)
-    socket = pathlib.Path(folder, 'socket')
+    socket = str(pathlib.Path(folder, 'socket'))
     with sandbox.service(
-      ['sh', '-c', SERVER, 'sh', seed, str(socket)],
-      folder=folder,
+      ['sh', '-c', SERVER, 'sh', seed, socket],
+      address=socket,
+      failure='MariaDB does not start.',
       readable=[seed],
       memory_bytes=2 << 30,
-    ) as process:
-      until = time.monotonic() + 60
-      while not socket.exists():
-        if process.poll() is not None or time.monotonic() > until:
-          assert process.stdout
-          sandbox.end(process)
-          raise errors.UserError(
-            'MariaDB does not start: '
-            f'{process.stdout.read()[-500:].decode(errors="replace")}'
-          )
-        time.sleep(0.02)
-      # Its log would fill the pipe.
-      reader = threading.Thread(target=_drain, args=[process], daemon=True)
-      reader.start()
-      yield str(socket)
-    reader.join()
-
-
-def _drain(process: subprocess.Popen[bytes]) -> None:
-  assert process.stdout
-  with contextlib.suppress(ValueError, OSError):  # closed at the end
-    while process.stdout.read(1 << 16):
-      pass
+    ):
+      yield socket
 
 
 @functools.cache
