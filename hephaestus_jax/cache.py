@@ -29,7 +29,7 @@ from hephaestus_jax import artefacts, chat, data, errors, packing, tokenizer
 from hephaestus_jax.corpus import catalogue, document
 
 # Raised when the stored format changes: then every Task is cached anew.
-FORMAT = 2
+FORMAT = 3
 BYTES_PER_FILE = 1 << 28
 # What is done with a document that is longer than a row but must share one.
 TooLong = Literal['drop', 'split', 'turns']
@@ -584,10 +584,6 @@ def _key(
 ) -> dict[str, Any]:
   """Everything that the rows of a split depend on."""
   source = job.task.source
-  cuts = job.packing == 'best_fit' and job.too_long != 'drop'
-  of_turns = tokens.bos_id is None or tokens.eos_id == tokens.token_id(
-    chat.TURN_END
-  )
   return {
     'format': FORMAT,
     'task': job.task.name,
@@ -602,10 +598,6 @@ def _key(
     },
     # Of conversations alone: nothing else is too long.
     **({'too_long': job.too_long} if job.packing == 'best_fit' else {}),
-    # Said only where earlier versions made other rows: they kept parts that
-    # teach nothing, and wrote a BOS or EOS of turns twice.
-    **({'parts': 'trained'} if cuts else {}),
-    **({'ends': 'of turns'} if of_turns else {}),
   }
 
 
