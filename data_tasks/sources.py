@@ -41,7 +41,7 @@ class CorpusSource(seqio.DataSource):
 
   @property
   def supports_arbitrary_sharding(self) -> bool:
-    """False: the source is read whole."""
+    """False: a shard has whole files."""
     return False
 
   def get_dataset(
@@ -59,17 +59,22 @@ class CorpusSource(seqio.DataSource):
 
     Raises:
       errors.UserError: the corpus' folder is not known, or lacks a source.
-      ValueError: a shuffled or sharded dataset is asked for. The order in which
-        a model sees rows is made later, by `data.Mixture`.
+      ValueError: a shuffled dataset is asked for. The order in which a model
+        sees rows is made later, by `data.Mixture`.
     """
     del seed, sequence_length, use_cached, num_epochs  # of no meaning here
-    if shuffle or (shard_info and shard_info.num_shards > 1):
-      raise ValueError('A CorpusSource is read whole, in its stored order.')
+    if shuffle:
+      raise ValueError('A CorpusSource is read in its stored order.')
+    if len(self.names) == 1:
+      return self._records(self.names[0], split, shard_info)
     parts = [self._records(name, split) for name in self.names]
-    return functools.reduce(lambda a, b: a.concatenate(b), parts)
+    whole = functools.reduce(lambda a, b: a.concatenate(b), parts)
+    if shard_info is None:
+      return whole
+    return whole.shard(shard_info.num_shards, shard_info.index)
 
   def list_shards(self, split: str) -> Sequence[str]:
-    """The files of a split; the source is read whole all the same."""
+    """The files of a split."""
     return [
       str(path)
       for name in self.names
@@ -86,7 +91,9 @@ class CorpusSource(seqio.DataSource):
     """Bytes of the records of a split."""
     return sum(self._sizes(split, 'num_bytes'))
 
-  def _records(self, name: str, split: str) -> tf.data.Dataset:
+  def _records(
+    self, name: str, split: str, shard_info: seqio.ShardInfo | None = None
+  ) -> tf.data.Dataset:
     builder = self._builder(name)
     known = builder.info.splits
     here = split in known and known[split].num_examples
@@ -94,7 +101,9 @@ class CorpusSource(seqio.DataSource):
       split=split if here else next(iter(known)),
       shuffle_files=False,
       # Read once: keeping it in memory would be of no use.
-      read_config=tfds.ReadConfig(try_autocache=False),
+      read_config=tfds.ReadConfig(
+        try_autocache=False, input_context=_files_of(shard_info)
+      ),
     )
     return dataset if here else dataset.take(0)
 
@@ -117,6 +126,16 @@ class CorpusSource(seqio.DataSource):
         'the corpus with it, or choose a mixture without it.'
       )
     return tfds.builder_from_directory(folder)
+
+
+def _files_of(
+  shard_info: seqio.ShardInfo | None,
+) -> tf.distribute.InputContext | None:
+  """A shard as TFDS takes it."""
+  return shard_info and tf.distribute.InputContext(
+    num_input_pipelines=shard_info.num_shards,
+    input_pipeline_id=shard_info.index,
+  )
 
 
 def task_name(source: str) -> str:

@@ -11,10 +11,12 @@ import textwrap
 import numpy as np
 import pytest
 import seqio
+import tensorflow_datasets as tfds
 
 from hephaestus_jax import (
   artefacts,
   cache,
+  cache_shard,
   chat,
   data,
   errors,
@@ -279,6 +281,77 @@ def test_a_cut_off_command_goes_on_and_gives_the_same_bytes(
   result = run(corpus, vocabulary, tmp_path)
   assert result['reused'] is False
   assert different(tmp_path, cached) == []
+
+
+def test_processes_make_the_same_rows(
+  corpus, vocabulary, cached, theirs, tmp_path
+):
+  run(corpus, vocabulary, tmp_path / 'a', workers=2)
+  assert different(tmp_path / 'a', cached) == []
+  # What a process says of the data reaches the person who asked.
+  with pytest.raises(errors.UserError, match='their_wild_targets_v1.* 5 to 60'):
+    run(
+      *(corpus, vocabulary, tmp_path / 'b'),
+      modules=[*MODULES, theirs],
+      concat=['their_wild_targets_v1', 'wikipedia_v1'],
+      best_fit=[],
+      workers=2,
+    )
+
+
+@pytest.fixture(scope='module')
+def sharded(tmp_path_factory):
+  """A corpus of one source in three files."""
+  folder = tmp_path_factory.mktemp('sharded')
+  (source,) = (one for one in packages.SOURCES if one.name == 'wikipedia')
+  forge.Forge(
+    source=source.name,
+    description='Made up.',
+    homepage=source.home,
+    documents={
+      'train': functools.partial(documents, source, 'train', 20),
+      'validation': functools.partial(documents, source, 'validation', 3),
+    },
+    data_dir=str(folder),
+  ).download_and_prepare(
+    download_config=tfds.download.DownloadConfig(num_shards=3)
+  )
+  artefacts.write_json(folder / artefacts.INPUTS, {'seed': 1})
+  return folder
+
+
+@pytest.mark.parametrize('shards', [2, 3])
+def test_a_split_in_shards_has_each_document_once(
+  sharded, vocabulary, tmp_path, monkeypatch, shards
+):
+  files = sharded.glob('forge/*/*/*-train.*')
+  size = sum(path.stat().st_size for path in files)
+  monkeypatch.setattr(cache_shard, 'BYTES_PER_SHARD', size // shards)
+  only = {'concat': ['wikipedia_v1'], 'best_fit': []}
+  write, made = cache_shard.write, []
+
+  def cut_off_once(shard, task, progress):
+    made.append((shard.key['split'], shard.index))
+    if len(made) == 2:
+      raise KeyboardInterrupt
+    write(shard, task, progress)
+
+  monkeypatch.setattr(cache_shard, 'write', cut_off_once)
+  with pytest.raises(KeyboardInterrupt):
+    run(sharded, vocabulary, tmp_path, **only)
+  info = run(sharded, vocabulary, tmp_path, **only)['tasks'][
+    'wikipedia_v1/train'
+  ]
+  # What was under way is made again, and nothing else.
+  wanted = [*(('train', shard) for shard in range(shards)), ('validation', 0)]
+  assert made == [wanted[0], wanted[1], *wanted[1:]]
+  assert len(info['files']) == shards and info['documents'] == 20
+  rows = data.Rows(str(tmp_path), 'wikipedia_v1', 'train')
+  rows = rows.read(range(len(rows)))
+  found = rows['tokens'][rows['segment_ids'] > 0]
+  stored = stored_documents('wikipedia_v1', 'train')
+  assert sorted(found) == sorted(sum(stored, []))
+  assert not list(tmp_path.glob('tasks/*/*.shard-*'))
 
 
 @pytest.mark.parametrize(
@@ -633,7 +706,7 @@ def test_the_sample_is_balanced_over_kinds_and_the_same_every_time(corpus):
 def test_rows_over_several_files_are_one(corpus, vocabulary, cached, tmp_path):
   one_row = data.row_dtype(LENGTH).itemsize
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(cache, 'BYTES_PER_FILE', 4 * one_row)
+    patch.setattr(cache_shard, 'BYTES_PER_FILE', 4 * one_row)
     run(corpus, vocabulary, tmp_path, concat=['wikipedia_v1'], best_fit=[])
   split = data.Rows(str(tmp_path), 'wikipedia_v1', 'train')
   whole = data.Rows(str(cached), 'wikipedia_v1', 'train')

@@ -38,22 +38,22 @@ FLOORS = (
     *('corpus.datasets', 'corpus.ledger'),
   ),
   (
-    *('convert', 'decode', 'packing', 'update'),
+    *('convert', 'decode', 'packing', 'seqio_tasks', 'update'),
     *('observability.goodput', 'observability.profiler'),
     'observability.skipped',
     *('corpus.source', 'corpus.stored', 'corpus.crawl', 'corpus.simulate'),
   ),
   (
-    *('stage_folder', 'observability.metrics'),
+    *('cache_key', 'stage_folder', 'observability.metrics'),
     *('corpus.catalogue', 'corpus.members', 'corpus.acquire'),
   ),
   (
-    *('cache', 'train', 'planning.estimate'),
+    *('cache_shard', 'train', 'planning.estimate'),
     *('corpus.synthesise', 'corpus.retrieve'),
     *('corpus.convert', 'corpus.listing', 'corpus.pipelines'),
   ),
   (
-    *('data_report', 'evaluation', 'report', 'serving'),
+    *('cache', 'data_report', 'evaluation', 'report', 'serving'),
     *('planning.plan', 'corpus.steps'),
   ),
   ('run', 'corpus.build'),
@@ -79,10 +79,13 @@ OWNERS = {
   'safetensors': ('convert.safetensor_files',),
   'scipy': ('scaling.fits',),
   'scrapy': ('corpus.crawl.addresses', 'corpus.crawl.fetch'),
-  'seqio': ('cache', 'evaluation.task_metrics'),
+  'seqio': (
+    *('cache', 'cache_key', 'cache_shard', 'seqio_tasks'),
+    'evaluation.task_metrics',
+  ),
   'starlette': ('serving',),
   'tensorflow': (
-    *('cache', 'corpus.datasets', 'corpus.forge'),
+    *('cache_shard', 'corpus.datasets', 'corpus.forge'),
     'evaluation.task_metrics',
   ),
   'textworld': ('corpus.simulate', 'evaluation.agents.household'),

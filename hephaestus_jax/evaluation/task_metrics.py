@@ -9,7 +9,6 @@ asks a model with. A Task to be measured has 'inputs' and 'targets':
 """
 
 import dataclasses
-import importlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,10 +19,10 @@ import tensorflow_datasets as tfds
 
 from hephaestus_jax import (
   artefacts,
-  cache,
   chat,
   errors,
   model,
+  seqio_tasks,
 )
 from hephaestus_jax import tokenizer as vocabularies
 from hephaestus_jax.decode import generate
@@ -78,7 +77,7 @@ class TaskMetrics:
       'max_new_tokens': self.max_new_tokens,
       'max_prompt_tokens': self.max_prompt_tokens,
       'chat_format': self.chat_format,
-      'tokenizer': cache.vocabulary_fingerprint(task, tokens),
+      'tokenizer': seqio_tasks.vocabulary_fingerprint(task, tokens),
     }
 
   def __call__(
@@ -114,8 +113,7 @@ class TaskMetrics:
   def _opened(self) -> tuple[seqio.Task, vocabularies.Tokenizer]:
     """The Task, told what it could not know when it was registered."""
     chat.of_name(self.chat_format)
-    for module in self.modules:
-      importlib.import_module(module)
+    seqio_tasks.register(self.modules)
     if self.task not in seqio.TaskRegistry.names():
       raise errors.UserError(
         f'No Task {self.task!r} is registered. The modules that register '
@@ -133,11 +131,7 @@ class TaskMetrics:
           'model with. Name another, or give it what it lacks.'
         )
     tokens = vocabularies.load(self.tokenizer)
-    for feature in task.output_features.values():
-      if isinstance(feature.vocabulary, cache.TakesTokenizer):
-        feature.vocabulary.use(tokens, self.chat_format)
-    if isinstance(task.source, cache.TakesCorpus) and self.corpus_dir:
-      task.source.read_from(self.corpus_dir)
+    seqio_tasks.prepare(task, tokens, self.chat_format, self.corpus_dir)
     return task, tokens
 
 
