@@ -1,10 +1,10 @@
 # `make demo` and `make test` work on a new machine: they install first.
-# Needs: Python 3.11 or 3.12 with venv, make, 7 GB of disk, a package index.
+# Needs: Python 3.11 or 3.12 with venv, make, 6 GB of disk, a package index.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-DISK_GB := 7
+DISK_GB := 6
 
 .PHONY: install demo ablations test test-long lint lock clean
 
