@@ -110,6 +110,8 @@ def cache(
       f'sequence_length {sequence_length} leaves no next token to predict: '
       'rows need at least 2 tokens.'
     )
+  if workers < 1:
+    raise errors.UserError(f'cache.cache.workers = {workers} is below 1.')
   chat.of_name(chat_format)
   for role in trained_roles or ():
     if role not in document.ROLES:
@@ -252,8 +254,8 @@ def _write_elsewhere(
         )
         while not ticks.empty():
           bar.update(ticks.get())
-        for shard in done:
-          shard.result()
+        for future in done:
+          future.result()
     except BaseException:
       pool.shutdown(cancel_futures=True)
       raise
@@ -307,6 +309,9 @@ def _join(
         **whole,
       },
     )
+  # Of a command that was cut off and cut the split in more.
+  for old in folder.parent.glob(f'{folder.name}.shard-*'):
+    shutil.rmtree(old)
 
 
 def _write_mixture(

@@ -238,7 +238,9 @@ def _heard(
 
   def hear() -> None:
     assert process.stdout
-    words.extend(process.stdout)
+    pipe = process.stdout.fileno()
+    # Not by lines: one without an end would fill the memory.
+    words.extend(iter(lambda: os.read(pipe, 1 << 12), b''))
 
   hearing = threading.Thread(target=hear, daemon=True)
   hearing.start()

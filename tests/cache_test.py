@@ -299,6 +299,15 @@ def test_processes_make_the_same_rows(
     )
 
 
+def test_the_counts_of_shards_are_added():
+  assert cache_shard.summed(
+    [
+      {'rows': 2, 'longest_document': 7, 'dropped': {'empty': 1}},
+      {'rows': 3, 'longest_document': 9, 'dropped': {}},
+    ]
+  ) == {'rows': 5, 'longest_document': 9, 'dropped': {'empty': 1}}
+
+
 @pytest.fixture(scope='module')
 def sharded(tmp_path_factory):
   """A corpus of one source in three files."""
@@ -594,6 +603,7 @@ def test_a_task_that_breaks_the_contract_is_named(
     ({'concat': ['chatterbot_v1']}, "'chatterbot_v1' would be packed in two"),
     ({'modules': ['data_tasks.mixtuers']}, "no Python module 'data_tasks.mix"),
     ({'sequence_length': 1}, 'sequence_length 1 leaves no next token'),
+    ({'workers': 0}, 'cache.cache.workers = 0 is below 1'),
     ({'corpus_dir': '/nowhere'}, '/nowhere does not exist'),
     ({'tokenizer_path': '/nowhere/a.model'}, 'no tokenizer at /nowhere'),
   ],

@@ -1,6 +1,9 @@
+import contextlib
+import pathlib
 import shutil
 import socket
 import sys
+import tempfile
 import time
 
 import pytest
@@ -189,3 +192,67 @@ def test_paths_inside_others_are_dropped():
     '/usr',
     '/opt/a',
   ]
+
+
+SERVER = """
+import contextlib, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+  server.bind(sys.argv[1])
+  server.listen()
+  print('x' * 1_000_000, end='', flush=True)  # more than a pipe holds
+  while True:
+    connection, _ = server.accept()
+    with connection, contextlib.suppress(BrokenPipeError):
+      connection.sendall(b'here')
+"""
+
+
+@contextlib.contextmanager
+def service(code, folder, **limits):
+  folder.chmod(0o777)
+  address = str(folder / 'socket')
+  with sandbox.service(
+    [PYTHON, '-I', '-c', code, address],
+    address=address,
+    failure='The tea is cold.',
+    readable=READABLE,
+    **limits,
+  ):
+    yield address
+
+
+@pytest.fixture
+def shared():
+  if not shutil.which('bwrap') or sandbox.available() != 'bubblewrap':
+    pytest.skip('bubblewrap')
+  # pytest's own folders are closed to the user that a server is.
+  with tempfile.TemporaryDirectory() as folder:
+    yield pathlib.Path(folder)
+
+
+def test_a_service_answers_until_the_end_of_its_context(shared):
+  with (
+    service(SERVER, shared) as address,
+    socket.socket(socket.AF_UNIX) as client,
+  ):
+    client.settimeout(10)
+    client.connect(address)
+    assert client.recv(4) == b'here'
+  with socket.socket(socket.AF_UNIX) as client:
+    assert client.connect_ex(address) != 0
+
+
+@pytest.mark.parametrize(
+  'code',
+  [
+    'import sys; sys.exit("no kettle")',
+    'import time; print("no kettle", flush=True); time.sleep(60)',
+  ],
+)
+def test_a_service_that_does_not_start_says_why(shared, code):
+  message = 'The tea is cold. Its last words: no kettle$'
+  with (
+    pytest.raises(errors.UserError, match=message),
+    service(code, shared, starting=5),
+  ):
+    pytest.fail('it does not listen')

@@ -1,6 +1,7 @@
 """A source reads the corpus' folder that it is given, whole and in order."""
 
 import pytest
+import seqio
 
 from data_tasks import sources
 from hephaestus_jax import errors
@@ -38,8 +39,9 @@ def corpus(tmp_path_factory):
   return folder
 
 
-def ids(source, split):
-  return [r['id'] for r in source.get_dataset(split).as_numpy_iterator()]
+def ids(source, split, shard_info=None):
+  dataset = source.get_dataset(split, shard_info=shard_info)
+  return [record['id'] for record in dataset.as_numpy_iterator()]
 
 
 def test_several_sources_are_read_one_after_the_other(corpus):
@@ -50,6 +52,14 @@ def test_several_sources_are_read_one_after_the_other(corpus):
   assert ids(both, 'train') == found
   assert both.num_input_examples('train') == len(set(found)) == 7
   assert both.num_bytes('train') > 7 * 20
+
+
+def test_the_shards_of_several_sources_hold_each_record_once(corpus):
+  both = sources.CorpusSource(['first', 'second'], ['train'])
+  both.read_from(str(corpus))
+  shards = [ids(both, 'train', seqio.ShardInfo(i, 2)) for i in range(2)]
+  assert [len(shard) for shard in shards] == [4, 3]
+  assert sorted(sum(shards, [])) == sorted(ids(both, 'train'))
 
 
 def test_a_split_that_a_source_lacks_is_empty(corpus):
