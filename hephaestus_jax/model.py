@@ -24,7 +24,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
-from hephaestus_jax import attention, errors, partitioning
+from hephaestus_jax import attention, errors, partitioning, rotary
 
 # What a layer computes, by the name that REMAT knows it by.
 _READS = ('query', 'key', 'value', attention.CONTEXT)
@@ -182,25 +182,6 @@ def rope_angles(config: Config, positions_BL: jax.Array) -> jax.Array:
   return positions_BL[..., None].astype(jnp.float32) * frequencies
 
 
-def rotate(x_BLNH: jax.Array, angles_BLH: jax.Array) -> jax.Array:
-  """x with dimension i and i + H/2 turned as one pair (the half-split layout).
-
-  With H = 2 and an angle of 90 degrees, [3, 4] becomes [-4, 3].
-  """
-  # Turned in x's own precision. In float32 the TPU compiler writes bfloat16
-  # queries and keys to memory as float32 first: see docs/plan.md.
-  cos_BL1H = jnp.cos(angles_BLH)[:, :, None].astype(x_BLNH.dtype)
-  sin_BL1H = jnp.sin(angles_BLH)[:, :, None].astype(x_BLNH.dtype)
-  first, second = jnp.split(x_BLNH, 2, axis=-1)
-  return jnp.concatenate(
-    [
-      first * cos_BL1H - second * sin_BL1H,
-      second * cos_BL1H + first * sin_BL1H,
-    ],
-    axis=-1,
-  )
-
-
 class Attention(nnx.Module):
   """Grouped-query self-attention with rotary positions."""
 
@@ -224,16 +205,20 @@ class Attention(nnx.Module):
     )
 
   def project(
-    self, x_BLD: jax.Array, angles_BLH: jax.Array
+    self, x_BLD: jax.Array, turn: rotary.Turn
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Queries, keys and values; the first two turned by their position."""
+    """Queries, keys and values; the first two turned by their position.
+
+    Queries are scaled for attention here, where XLA does it inside the product.
+    """
     dtype = x_BLD.dtype
     q_BLNH = jnp.einsum('BLD,DNH->BLNH', x_BLD, self.query[...].astype(dtype))
+    q_BLNH = q_BLNH * q_BLNH.shape[3] ** -0.5
     k_BLKH = jnp.einsum('BLD,DKH->BLKH', x_BLD, self.key[...].astype(dtype))
     v_BLKH = jnp.einsum('BLD,DKH->BLKH', x_BLD, self.value[...].astype(dtype))
     return (
-      checkpoint_name(rotate(q_BLNH, angles_BLH), 'query'),
-      checkpoint_name(rotate(k_BLKH, angles_BLH), 'key'),
+      checkpoint_name(turn(q_BLNH), 'query'),
+      checkpoint_name(turn(k_BLKH), 'key'),
       checkpoint_name(v_BLKH, 'value'),
     )
 
@@ -313,13 +298,11 @@ class Block(nnx.Module):
     self.mlp = Mlp(config, rngs)
 
   def __call__(
-    self, x_BLD: jax.Array, angles_BLH: jax.Array, read: Reader, cache: Any
+    self, x_BLD: jax.Array, turn: rotary.Turn, read: Reader, cache: Any
   ) -> tuple[jax.Array, Any]:
     """The residual stream after this layer, and its part of the cache."""
     normed_BLD = rms_norm(x_BLD, self.attention_norm[...], self.epsilon)
-    out_BLNH, cache = read(
-      *self.attention.project(normed_BLD, angles_BLH), cache
-    )
+    out_BLNH, cache = read(*self.attention.project(normed_BLD, turn), cache)
     merged_BLD = self.attention.merge(out_BLNH)
     x_BLD = x_BLD + checkpoint_name(merged_BLD, 'attention_output')
     normed_BLD = rms_norm(x_BLD, self.mlp_norm[...], self.epsilon)
@@ -353,12 +336,14 @@ class Transformer(nnx.Module):
     x_BLD = jnp.take(embedding_VD, tokens_BL, axis=0)
     x_BLD = partitioning.constrain(x_BLD, 'batch', 'length', None)
     angles_BLH = rope_angles(config, positions_BL)
+    by_kernel = config.attention == 'splash'
+    turn = (rotary.by_kernel if by_kernel else rotary.by_xla)(angles_BLH)
     graph, stacked = nnx.split(self.layers)
 
     def step(x_BLD: jax.Array, layer: Any) -> tuple[jax.Array, Any]:
       weights, cache = layer
       x_BLD = checkpoint_name(x_BLD, _LAYER_INPUT)
-      return nnx.merge(graph, weights)(x_BLD, angles_BLH, read, cache)
+      return nnx.merge(graph, weights)(x_BLD, turn, read, cache)
 
     policy = REMAT[config.remat]
     if policy is not None:
@@ -595,11 +580,11 @@ def forward_cached(
 
   x_BLD = jnp.take(weights['embedding'], tokens_BL, axis=0)
   x_BLD = partitioning.constrain(x_BLD, 'batch', 'length', None)
-  angles_BLH = rope_angles(config, positions_BL)
+  turn = rotary.by_xla(rope_angles(config, positions_BL))
   after = []
   for layer, stored in zip(weights['layers'], cache, strict=True):
     block = nnx.merge(_block(config), layer)
-    x_BLD, stored = block(x_BLD, angles_BLH, read, stored)
+    x_BLD, stored = block(x_BLD, turn, read, stored)
     after.append(stored)
   hidden_BLD = rms_norm(x_BLD, weights['final_norm'], config.norm_epsilon)
   return hidden_BLD, tuple(after)

@@ -18,7 +18,7 @@ def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   q_BLNH, k_BSKH, v_BSKH = (
     rng.normal(size=shape).astype(np.float32) for shape in shapes
   )
-  return 2 * q_BLNH, k_BSKH, v_BSKH
+  return q_BLNH, k_BSKH, v_BSKH
 
 
 def by_definition(
@@ -36,7 +36,7 @@ def by_definition(
       if SEGMENTS_BL[b, i] == SEGMENTS_BL[b, j]
       and 0 <= POSITIONS_BL[b, i] - POSITIONS_BL[b, j] < (window or L)
     ]
-    logits = k_BSKH[b, seen, head] @ q_BLNH[b, i, n] / np.sqrt(H)
+    logits = k_BSKH[b, seen, head] @ q_BLNH[b, i, n]
     shares = np.exp(logits) / np.exp(logits).sum()
     out_BLNH[b, i, n] = shares @ v_BSKH[b, seen, head]
   return out_BLNH
@@ -102,7 +102,7 @@ def wide() -> dict[str, np.ndarray]:
   rng = np.random.default_rng(0)
   length, width = 256, 128
   return {
-    'q_BLNH': rng.normal(size=(2, length, 4, width)).astype(np.float32) * 2,
+    'q_BLNH': rng.normal(size=(2, length, 4, width)).astype(np.float32) * 0.2,
     'k_BLKH': rng.normal(size=(2, length, 2, width)).astype(np.float32),
     'v_BLKH': rng.normal(size=(2, length, 2, width)).astype(np.float32),
     'segment_ids_BL': np.tile(np.repeat([1, 2, 0], [100, 140, 16]), (2, 1)),

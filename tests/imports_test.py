@@ -29,7 +29,7 @@ FLOORS = (
   ('pod.hosts', 'manifest', 'scaling'),
   (
     *('chat', 'configuration', 'replies', 'sandbox'),
-    *('attention', 'checkpoints', 'losses', 'optimizer'),
+    *('attention', 'checkpoints', 'losses', 'optimizer', 'rotary'),
     *('corpus.files', 'corpus.forge', 'corpus.runner'),
   ),
   (

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from hephaestus_jax import errors, losses, model, partitioning
+from hephaestus_jax import errors, losses, model, partitioning, rotary
 
 CONFIG = model.Config(
   vocab_size=32,
@@ -356,18 +356,13 @@ def test_the_mlp_has_the_gradients_of_its_definition():
   )
 
 
-def test_rotation_turns_the_two_halves_as_pairs():
-  x_BLNH = jnp.array([3.0, 4.0])[None, None, None]
-  quarter_BLH = jnp.full((1, 1, 1), math.pi / 2)
-  np.testing.assert_allclose(
-    model.rotate(x_BLNH, quarter_BLH)[0, 0, 0], [-4, 3], atol=1e-6
-  )
+def test_positions_turn_the_two_halves_as_pairs():
   # Position 2 with theta 100 and H = 4: pair (1, 3) turns by 2 radians, pair
   # (2, 4) by 2 / sqrt(100) = 0.2.
   config = dataclasses.replace(CONFIG, rope_theta=100.0)
   angles_BLH = model.rope_angles(config, jnp.array([[2]]))
-  turned_H = model.rotate(
-    jnp.array([1.0, 2.0, 3.0, 4.0])[None, None, None], angles_BLH
+  turned_H = rotary.by_xla(angles_BLH)(
+    jnp.array([1.0, 2.0, 3.0, 4.0])[None, None, None]
   )[0, 0, 0]
   np.testing.assert_allclose(
     turned_H,
