@@ -42,7 +42,7 @@ test: install
 
 # Many processes, many starts: what CI runs besides.
 test-long: install
-	$(BIN)/pytest -q -m long
+	$(BIN)/pytest -q -n 2 --dist loadfile -m long
 
 lint: install
 	$(BIN)/ruff format --check .

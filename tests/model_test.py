@@ -356,6 +356,50 @@ def test_the_mlp_has_the_gradients_of_its_definition():
   )
 
 
+@pytest.mark.parametrize(
+  ('axes', 'x_shape', 'matrix_shape'),
+  [
+    ('BLD,DF->BLF', (2, 3, 4), (4, 5)),
+    ('BLD,DNH->BLNH', (2, 3, 4), (4, 5, 6)),
+    ('BLNH,NHD->BLD', (2, 3, 4, 5), (4, 5, 6)),
+  ],
+)
+def test_a_product_has_the_gradients_of_its_einsum(axes, x_shape, matrix_shape):
+  rng = np.random.default_rng(0)
+  x, matrix = (
+    rng.normal(size=shape).astype(np.float32)
+    for shape in (x_shape, matrix_shape)
+  )
+
+  def total(product: Any, x: jax.Array, matrix: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.sin(product(axes, x, matrix)))
+
+  found, expected = (
+    jax.value_and_grad(functools.partial(total, product), argnums=(0, 1))(
+      x, matrix
+    )
+    for product in (model.product, jnp.einsum)
+  )
+  np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+  for a, b in zip(found[1], expected[1], strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_tied_output_has_the_gradient_of_its_transpose():
+  config = dataclasses.replace(CONFIG, tied_output=True)
+  embedding_VD = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+
+  def total(embedding_VD: jax.Array) -> jax.Array:
+    matrix_DV = model.output_matrix(config, {'embedding': embedding_VD})
+    return jnp.sum(jnp.sin(matrix_DV) * jnp.arange(5.0)[None])
+
+  np.testing.assert_allclose(
+    jax.grad(total)(embedding_VD),
+    np.cos(embedding_VD) * np.arange(5.0)[:, None],
+    rtol=1e-5,
+  )
+
+
 def test_positions_turn_the_two_halves_as_pairs():
   # Position 2 with theta 100 and H = 4: pair (1, 3) turns by 2 radians, pair
   # (2, 4) by 2 / sqrt(100) = 0.2.
