@@ -16,8 +16,6 @@ from hephaestus_jax.experiments import ablate, runs, shares, spread, table
 
 RUN_FILES = 'run_files'
 COLUMNS = {
-  'parameters': 'parameters',
-  'tokens': 'tokens',
   'function calls': 'evaluation/function_calls/nll_per_token',
   'text': 'evaluation/general_text/nll_per_token',
   'code': 'evaluation/general_code/nll_per_token',
@@ -132,7 +130,14 @@ def sweep(
       for seed in seeds
     ]
   rows = runs.known(asked, folder) if dry_run else runs.complete(asked, folder)
-  summary = spread.summarise(rows, list(COLUMNS.values()))
+  # What a share changes is told by the runs of one size.
+  summary = [
+    entry
+    for name in dict.fromkeys(row['model'] for row in rows)
+    for entry in spread.summarise(
+      [row for row in rows if row['model'] == name], list(COLUMNS.values())
+    )
+  ]
   print('\n'.join(ablate.lines(summary, COLUMNS)))
   if not dry_run:
     table.write(folder, rows)
