@@ -17,7 +17,6 @@ The ways take their steps in turn, so that a machine that slows down slows all.
 import argparse
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -25,55 +24,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LENGTH, ROWS, CORES = 512, 4, 2
+import train_speed
+
+ROWS, CORES = 4, 2
 WAYS = ('one', 'two_devices', 'vmapped', 'a_device_each', 'a_core_each')
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def step(model_name: str, models: int, devices: int) -> Callable[[], None]:
-  """Takes an update of `models` models; one alone is cut over the devices."""
+def stacked(config: Any, models: int, devices: int) -> Callable[[], None]:
+  """An update of several models at once, cut over the devices."""
   import jax
   import jax.numpy as jnp
   import numpy as np
   from jax.sharding import NamedSharding, PartitionSpec
 
-  from hephaestus_jax import (
-    configuration,
-    model,
-    optimizer,
-    partitioning,
-    update,
-  )
+  from hephaestus_jax import model, partitioning, update
 
-  text = configuration.read(
-    [f'gin/models/{model_name}.gin'], [], configuration.ROOT
-  )
-  prefix = 'model.Config.'
-  config = model.Config(
-    **{
-      name.removeprefix(prefix): binding.value
-      for name, binding in text.final.items()
-      if name.startswith(prefix)
-    }
-  )
-  stage = update.Stage(
-    name='stage1',
-    mixture='none',
-    steps=1,
-    batch_size=ROWS,
-    optimizer=optimizer.adamw(schedule=optimizer.constant(peak=1e-4)),
-  )
+  stage = train_speed.stage(ROWS)
   mesh = partitioning.make_mesh(cpu_devices=devices, data=devices, fsdp=1)
-  tokens_MBL = np.random.default_rng(0).integers(
-    0, config.vocab_size, (models, ROWS, LENGTH), np.int32
-  )
-  batch_M = {
-    'tokens_BL': tokens_MBL,
-    'segment_ids_BL': np.ones_like(tokens_MBL),
-    'positions_BL': np.zeros_like(tokens_MBL) + np.arange(LENGTH)[None, None],
-    'roles_BL': np.zeros_like(tokens_MBL),
-    'source_B': np.zeros((models, ROWS), np.int32),
-  }
+  each = NamedSharding(mesh, PartitionSpec('data'))
 
   def init(seed: jax.Array) -> update.TrainState:
     params = model.init(config, seed)
@@ -85,26 +53,15 @@ def step(model_name: str, models: int, devices: int) -> Callable[[], None]:
       state, batch, config=config, stage=stage, num_sources=1
     )
 
-  if models == 1:
-    batch = {name: array[0] for name, array in batch_M.items()}
-    place = NamedSharding(mesh, PartitionSpec('data'))
-    with jax.set_mesh(mesh):
-      state = jax.jit(init)(0)
-      batch = jax.device_put(batch, place)
-      taken = jax.jit(one, donate_argnums=0)
-  else:
-    state = jax.jit(jax.vmap(init))(jnp.arange(models))
-    each = NamedSharding(mesh, PartitionSpec('data'))
-    state, batch = jax.device_put((state, batch_M), each)
-    taken = jax.jit(jax.vmap(one), out_shardings=(each, each), donate_argnums=0)
+  rows = train_speed.batch(config.vocab_size, ROWS)
+  batch = {name: np.stack([array] * models) for name, array in rows.items()}
+  state = jax.jit(jax.vmap(init))(jnp.arange(models))
+  state, batch = jax.device_put((state, batch), each)
+  taken = jax.jit(jax.vmap(one), out_shardings=(each, each), donate_argnums=0)
 
   def take() -> None:
     nonlocal state
-    if models == 1:
-      with jax.set_mesh(mesh):
-        state, sums = taken(state, batch)
-    else:
-      state, sums = taken(state, batch)
+    state, sums = taken(state, batch)
     jax.block_until_ready(sums)
 
   return take
@@ -112,14 +69,16 @@ def step(model_name: str, models: int, devices: int) -> Callable[[], None]:
 
 def work(way: str, model_name: str) -> None:
   """Takes a step for each line that is read, and says so."""
-  models, devices = {
-    'one': (1, 1),
-    'two_devices': (1, CORES),
-    'vmapped': (CORES, 1),
-    'a_device_each': (CORES, CORES),
-    'a_core_each': (1, 1),
-  }[way]
-  take = step(model_name, models, devices)
+  from hephaestus_jax.experiments import sweep
+
+  config = sweep.network('gin/scaling/demo.gin', model_name, [])
+  take = {
+    'one': lambda: train_speed.step_of(config, ROWS, 1),
+    'two_devices': lambda: train_speed.step_of(config, ROWS, CORES),
+    'vmapped': lambda: stacked(config, CORES, 1),
+    'a_device_each': lambda: stacked(config, CORES, CORES),
+    'a_core_each': lambda: train_speed.step_of(config, ROWS, 1),
+  }[way]()
   for _ in range(2):
     take()
   print('ready', flush=True)
@@ -142,7 +101,7 @@ class Workers:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)},
+        env=os.environ | {'JAX_PLATFORMS': 'cpu'},
       )
       for prefix in prefixes
     ]

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 LENGTH = 512
 SHAPES = {
@@ -40,57 +41,75 @@ ONE_DEVICE, TWO_DEVICES, EAGER, COMPILED = (
 )
 
 
-def jax_step(shape: dict[str, int], devices: int) -> Callable[[], None]:
-  """Ours, as `hephaestus train` compiles it."""
-  import jax
-  import numpy as np
-  import optax
+def stage(rows: int) -> Any:
+  """How ours trains: `update.Stage`."""
+  from hephaestus_jax import optimizer, update
 
-  from hephaestus_jax import model, optimizer, partitioning, update
-
-  rows = shape.pop('rows')
-  config = model.Config(
-    **shape, tied_output=True, scan=False, attention_block=128
-  )
-  mesh = partitioning.make_mesh(cpu_devices=devices, data=devices, fsdp=1)
-  stage = update.Stage(
+  return update.Stage(
     name='stage1',
     mixture='none',
     steps=1,
     batch_size=rows,
     optimizer=optimizer.adamw(schedule=optimizer.constant(peak=1e-4)),
   )
+
+
+def batch(vocab_size: int, rows: int) -> dict[str, Any]:
+  """Rows of random tokens, one document each, as ours reads them."""
+  import numpy as np
+
+  tokens_BL = np.random.default_rng(0).integers(
+    0, vocab_size, (rows, LENGTH), np.int32
+  )
+  return {
+    'tokens_BL': tokens_BL,
+    'segment_ids_BL': np.ones_like(tokens_BL),
+    'positions_BL': np.tile(np.arange(LENGTH, dtype=np.int32), (rows, 1)),
+    'roles_BL': np.zeros_like(tokens_BL),
+    'source_B': np.zeros(rows, np.int32),
+  }
+
+
+def jax_step(shape: dict[str, int], devices: int) -> Callable[[], None]:
+  """Ours, as `hephaestus train` compiles it."""
+  from hephaestus_jax import model
+
+  rows = shape.pop('rows')
+  config = model.Config(
+    **shape, tied_output=True, scan=False, attention_block=128
+  )
+  return step_of(config, rows, devices)
+
+
+def step_of(config: Any, rows: int, devices: int) -> Callable[[], None]:
+  """A step of a network, whose rows are cut over the devices."""
+  import jax
+  import numpy as np
+  import optax
+
+  from hephaestus_jax import model, partitioning, update
+
+  mesh = partitioning.make_mesh(cpu_devices=devices, data=devices, fsdp=1)
+  how = stage(rows)
   compiled = update.lower_step(
-    config, stage, mesh, sequence_length=LENGTH, num_sources=1
+    config, how, mesh, sequence_length=LENGTH, num_sources=1
   ).compile()
-  places = update.state_shapes(config, stage.optimizer, mesh)
+  places = update.state_shapes(config, how.optimizer, mesh)
   params = jax.jit(
     lambda seed: model.init(config, seed),
     out_shardings=update.shardings(places.params),
   )(0)
   opt_state = jax.jit(
-    stage.optimizer.init, out_shardings=update.shardings(places.opt_state)
+    how.optimizer.init, out_shardings=update.shardings(places.opt_state)
   )(params)
   step = jax.device_put(np.zeros((), np.int32), places.step.sharding)
   state = update.TrainState(step, params, opt_state)
   del params, opt_state
-  tokens_BL = np.random.default_rng(0).integers(
-    0, config.vocab_size, (rows, LENGTH), np.int32
-  )
-  batch = partitioning.global_batch(
-    mesh,
-    {
-      'tokens_BL': tokens_BL,
-      'segment_ids_BL': np.ones_like(tokens_BL),
-      'positions_BL': np.tile(np.arange(LENGTH, dtype=np.int32), (rows, 1)),
-      'roles_BL': np.zeros_like(tokens_BL),
-      'source_B': np.zeros(rows, np.int32),
-    },
-  )
+  rows_of = partitioning.global_batch(mesh, batch(config.vocab_size, rows))
 
   def take() -> None:
     nonlocal state
-    state, sums = compiled(state, batch)
+    state, sums = compiled(state, rows_of)
     float(optax.tree.norm(sums['nll']))
 
   return take

@@ -74,7 +74,7 @@ def _turned(
 def _forward(
   interpret: bool, x_BNLH: jax.Array, table_BLH: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  return _call(interpret, 1.0, x_BNLH, table_BLH), table_BLH
+  return _turned(interpret, x_BNLH, table_BLH), table_BLH
 
 
 def _backward(

@@ -1,12 +1,22 @@
 """Facts about turning queries and keys."""
 
+import functools
+import importlib.util
 import math
+import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.sharding import SingleDeviceSharding
 
 from hephaestus_jax import partitioning, rotary
+from hephaestus_jax.planning import topology
+
+LIBTPU = importlib.util.find_spec('libtpu') or os.environ.get(
+  'TPU_LIBRARY_PATH'
+)
 
 
 def arrays(dtype: str = 'float32') -> tuple[jax.Array, jax.Array]:
@@ -59,3 +69,26 @@ def test_on_a_mesh_each_device_turns_its_rows_heads_and_tokens():
   np.testing.assert_allclose(
     found_BLNH, rotary.by_xla(angles_BLH)(x_BLNH), atol=1e-5
   )
+
+
+@pytest.mark.skipif(not LIBTPU, reason='the extra tpu is not installed')
+def test_the_compiler_for_tpu_takes_the_kernel_and_counts_its_bytes():
+  chip = topology.devices(topology.parse('v5e:2x2'))[0]
+
+  def shape(*sizes: int, dtype: str) -> jax.ShapeDtypeStruct:
+    sharding = SingleDeviceSharding(chip)
+    return jax.ShapeDtypeStruct(sizes, dtype, sharding=sharding)
+
+  # As splash attention has them, so that nothing else moves.
+  compiled = (
+    jax.jit(functools.partial(rotary._turned, False))
+    .lower(
+      shape(2, 4, 2048, 128, dtype='bfloat16'),
+      shape(2, 2048, 128, dtype='float32'),
+    )
+    .compile()
+  )
+  assert 'tpu_custom_call' in compiled.as_text()
+  read_and_written = 2 * 2 * (2 * 4 * 2048 * 128)
+  table = 4 * (2 * 2048 * 128)
+  assert compiled.cost_analysis()['bytes accessed'] == read_and_written + table

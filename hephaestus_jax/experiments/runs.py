@@ -199,6 +199,22 @@ def complete(runs: Sequence[Run], folder: pathlib.Path) -> list[dict[str, Any]]:
   return known(runs, folder)
 
 
+def share(line: str, overrides: Sequence[str], folder: pathlib.Path) -> None:
+  """Takes a command that all runs share, while no other process does.
+
+  Args:
+    line: the command and its run file, such as 'cache gin/runs/demo.gin'.
+    overrides: '--gin.NAME=VALUE' each.
+    folder: the table's.
+
+  Raises:
+    errors.UserError: it failed.
+  """
+  (folder / LOCKS).mkdir(parents=True, exist_ok=True)
+  with _locked(folder, line.split()[0], wait=True):
+    run.step(line, overrides)
+
+
 def raise_failures(rows: Sequence[table.Row], folder: pathlib.Path) -> None:
   """Ends a command whose table has runs that failed.
 

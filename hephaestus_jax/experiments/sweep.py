@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hephaestus_jax import configuration, errors, model, run
+from hephaestus_jax import configuration, errors, model
 from hephaestus_jax.experiments import ablate, runs, shares, spread, table
 
 RUN_FILES = 'run_files'
@@ -97,12 +97,15 @@ def sweep(
       'one at least, and none twice.'
     )
   given = [override.removeprefix('--gin.') for override in overrides]
-  sizes = {name: parameters(run_file, name, given) for name in models}
+  sizes = {
+    name: model.num_parameters(network(run_file, name, given))
+    for name in models
+  }
   folder = pathlib.Path(table_dir)
   if not dry_run:
     for command in commands:
       if command != runs.TRAIN:
-        run.step(f'{command} {run_file}', overrides)
+        runs.share(f'{command} {run_file}', overrides, folder)
   asked = []
   for point in (
     Point(*values)
@@ -148,8 +151,8 @@ def sweep(
   }
 
 
-def parameters(run_file: str, name: str, overrides: Sequence[str]) -> int:
-  """How many parameters a run has with the model of gin/models/NAME.gin."""
+def network(run_file: str, name: str, overrides: Sequence[str]) -> model.Config:
+  """What a run trains with the model of gin/models/NAME.gin."""
   text = configuration.read(
     [run_file, f'gin/models/{name}.gin'], overrides, configuration.ROOT
   )
@@ -159,7 +162,7 @@ def parameters(run_file: str, name: str, overrides: Sequence[str]) -> int:
     for name, binding in text.final.items()
     if name.startswith(prefix)
   }
-  return model.num_parameters(model.Config(**bound))
+  return model.Config(**bound)
 
 
 def write_run_file(
@@ -171,8 +174,7 @@ def write_run_file(
 ) -> None:
   """Writes a point as a run that any command takes."""
   base = configuration.find(run_file, configuration.ROOT).resolve()
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(
+  text = (
     f'# A point of the grid of {run_file}.\n'
     f"include '{configuration.shown(base, configuration.ROOT)}'\n"
     f"include 'gin/models/{point.model}.gin'\n"
@@ -182,3 +184,7 @@ def write_run_file(
     f'TRAIN_STEPS = {steps}\n'
     f'STAGE1_WARMUP = {max(round(warmup_share * steps), 1)}\n'
   )
+  path.parent.mkdir(parents=True, exist_ok=True)
+  # A run of another process may be reading it.
+  if not path.exists() or path.read_text() != text:
+    path.write_text(text)

@@ -22,8 +22,8 @@ from hephaestus_jax.planning import estimate, topology
 
 # The files that say what a step is: another text is another plan.
 SOURCES = (
-  *('attention', 'losses', 'model', 'optimizer', 'partitioning', 'rotary'),
-  'update',
+  *('attention', 'losses', 'model', 'optimizer'),
+  *('partitioning', 'rotary', 'update'),
   *('planning/estimate', 'planning/hlo', 'planning/topology'),
 )
 # From the fastest to the one that takes the least memory: model.REMAT's order.

@@ -1,14 +1,16 @@
 """A grid becomes run files, and the runs rows that a law can be fitted to."""
 
+import fcntl
 import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from hephaestus_jax import configuration, errors, main
-from hephaestus_jax.experiments import shares, sweep, table
+from hephaestus_jax import configuration, errors, main, model
+from hephaestus_jax.experiments import runs, shares, sweep, table
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
 import tiny  # noqa: E402
@@ -89,7 +91,8 @@ def test_a_point_is_a_run_file_that_any_command_takes(folder):
 @pytest.mark.parametrize('name', PARAMETERS)
 def test_a_size_has_the_parameters_that_its_file_says(folder, name):
   run_file = str(folder / 'study.gin')
-  assert sweep.parameters(run_file, name, []) == PARAMETERS[name]
+  network = sweep.network(run_file, name, [])
+  assert model.num_parameters(network) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,23 @@ def test_a_size_has_the_parameters_that_its_file_says(folder, name):
 def test_a_grid_that_can_not_be_is_refused(folder, changed, message):
   with pytest.raises(errors.UserError, match=message):
     call(folder, **changed)
+
+
+def test_what_all_runs_share_is_made_by_one_process_at_a_time(
+  tmp_path, monkeypatch
+):
+  taken = threading.Event()
+  monkeypatch.setattr(runs.run, 'step', lambda *_: taken.set())
+  (tmp_path / runs.LOCKS).mkdir()
+  other = threading.Thread(
+    target=runs.share, args=('cache study.gin', [], tmp_path)
+  )
+  with (tmp_path / runs.LOCKS / 'cache').open('w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    other.start()
+    assert not taken.wait(0.5)
+  assert taken.wait(10)
+  other.join()
 
 
 @pytest.mark.slow
