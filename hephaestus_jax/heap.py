@@ -7,6 +7,8 @@ page faults and a quarter of a step's CPU time.
 """
 
 import ctypes
+import os
+from typing import Any
 
 # <malloc.h>: options of mallopt, and what they are set to here.
 _OPTIONS = {
@@ -14,6 +16,10 @@ _OPTIONS = {
   'M_TRIM_THRESHOLD': (-1, -1),  # which never shrinks
   'M_ARENA_MAX': (-8, 1),  # and is one: those of threads hold 64 MiB at most
 }
+MADV_HUGEPAGE = 14  # <sys/mman.h>
+HUGE = 2 << 20  # bytes of such a page
+# Rooms for what is small: so many, of so many bytes.
+ROOMS, ROOM = 64, 1 << 20
 
 
 def keep() -> bool:
@@ -22,7 +28,45 @@ def keep() -> bool:
   It is for CPU, and best called before threads start. What a process holds is
   then the most that it ever needed, which for training is each step's.
   """
-  mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+  library = ctypes.CDLL(None)
+  mallopt = getattr(library, 'mallopt', None)
   if mallopt is None:
     return False
-  return all(mallopt(option, value) for option, value in _OPTIONS.values())
+  if not all(mallopt(option, value) for option, value in _OPTIONS.values()):
+    return False
+  library.malloc.restype = ctypes.c_void_p
+  library.malloc.argtypes = [ctypes.c_size_t]
+  library.free.argtypes = [ctypes.c_void_p]
+  _large_pages(library)
+  _small_rooms(library)
+  return True
+
+
+def _large_pages(library: Any) -> None:
+  """Asks for pages of 2 MiB where the heap will grow: fewer to look up.
+
+  Three quarters of the machine's memory are taken and given back untouched.
+  Where the system has no such pages, or takes no such loan, all stays as it is.
+  """
+  size = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4 * 3
+  start = library.malloc(size)
+  if start is None:
+    return
+  library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+  first = -(-start // HUGE) * HUGE
+  library.madvise(first, size - 2 * HUGE, MADV_HUGEPAGE)
+  library.free(start)
+
+
+def _small_rooms(library: Any) -> None:
+  """Keeps what is small and stays from lying in or behind a step's temporaries.
+
+  There it would leave a gap that the next step's just don't fit into, and the
+  process would hold both.
+  """
+  rooms = []
+  for _ in range(ROOMS):
+    rooms.append(library.malloc(ROOM))
+    library.malloc(1)  # a wall to the next one, which stays
+  for room in rooms:
+    library.free(room)
