@@ -18,8 +18,6 @@ _OPTIONS = {
 }
 MADV_HUGEPAGE = 14  # <sys/mman.h>
 HUGE = 2 << 20  # bytes of such a page
-# Rooms for what is small: so many, of so many bytes.
-ROOMS, ROOM = 64, 1 << 20
 
 
 def keep() -> bool:
@@ -38,7 +36,6 @@ def keep() -> bool:
   library.malloc.argtypes = [ctypes.c_size_t]
   library.free.argtypes = [ctypes.c_void_p]
   _large_pages(library)
-  _small_rooms(library)
   return True
 
 
@@ -56,17 +53,3 @@ def _large_pages(library: Any) -> None:
   first = -(-start // HUGE) * HUGE
   library.madvise(first, size - 2 * HUGE, MADV_HUGEPAGE)
   library.free(start)
-
-
-def _small_rooms(library: Any) -> None:
-  """Keeps what is small and stays from lying in or behind a step's temporaries.
-
-  There it would leave a gap that the next step's just don't fit into, and the
-  process would hold both.
-  """
-  rooms = []
-  for _ in range(ROOMS):
-    rooms.append(library.malloc(ROOM))
-    library.malloc(1)  # a wall to the next one, which stays
-  for room in rooms:
-    library.free(room)

@@ -6,6 +6,10 @@ ends makes room at once. Shapes never change with the requests: a prompt is read
 in pieces of `chunk` tokens and a last one that is padded to a power of two, so
 that a few compiled programs serve all of them.
 
+A row keeps what it holds when its request ends. A prompt that begins as what a
+row holds, the conversation so far or the same tools, is read from where they
+part. What it is answered is the same up to rounding.
+
 Requests may be submitted and cancelled from any thread; only one thread steps.
 """
 
@@ -118,6 +122,7 @@ class Sequence:
     self.listener = listener
     self.reader = reader
     self.cancelled = False
+    self.begun = False
     self.read = 0  # tokens in the cache, of the prompt and the completion
     self.tokens: list[int] = []  # of the completion, the last not yet read
 
@@ -131,6 +136,7 @@ class Engine:
 
   Attributes:
     max_length: tokens of a prompt and its completion together.
+    reused: tokens of all prompts so far that a row held already.
   """
 
   def __init__(
@@ -179,6 +185,7 @@ class Engine:
         'and a token can not be cut: use `tensor` to decode.'
       )
     self.max_length = max_length
+    self.reused = 0
     self._config = config
     self._weights = model.unstacked(config, params)
     self._vocabulary = vocabulary
@@ -191,9 +198,13 @@ class Engine:
     self._together = partitioning.whole_batch(1)  # prompts of a prefill
     self._waiting: collections.deque[Sequence] = collections.deque()
     block = attention.CACHE_BLOCK
-    self._cache = model.init_cache(
-      config, len(self._rows), math.ceil(max_length / block) * block
-    )
+    length = math.ceil(max_length / block) * block
+    self._cache = model.init_cache(config, len(self._rows), length)
+    # The token of each slot of the cache that holds one; and when a row's
+    # request ended.
+    self._held_BS = np.full((len(self._rows), length), -1, np.int32)
+    self._ended: list[int] = list(range(-len(self._rows), 0))
+    self._endings = itertools.count()
 
   @property
   def slots(self) -> int:
@@ -242,8 +253,9 @@ class Engine:
 
   def warm_up(self) -> int:
     """Compiles every program, by empty calls; their number."""
-    length, count = SHORTEST, 1
+    length, count = SHORTEST, 2
     self._run(programs.decode, *self._nothing(self.slots))
+    self._cache = programs.copy_row(self._cache, 0, 0)
     while length <= max(self._chunk, SHORTEST):
       rows_R = np.full(self._together, self.slots, np.int32)
       shape = (self._together, length)
@@ -264,7 +276,7 @@ class Engine:
     """Ends what was cancelled, and gives free rows to what waits."""
     for row, sequence in enumerate(self._rows):
       if sequence is not None and sequence.cancelled:
-        self._rows[row] = None
+        self._free(row)
         sequence.listener(Update(None, '', CANCELLED))
     free = [row for row, sequence in enumerate(self._rows) if sequence is None]
     while self._waiting and (free or self._waiting[0].cancelled):
@@ -275,7 +287,47 @@ class Engine:
         # Nothing is cut: what would go is what the request stands on.
         sequence.listener(Update(None, '', TOO_LONG))
       else:
-        self._rows[free.pop(0)] = sequence
+        row = self._best(sequence, free)
+        free.remove(row)
+        self._rows[row] = sequence
+
+  def _best(self, sequence: Sequence, rows: list[int]) -> int:
+    """The row that holds most of a prompt; of equal ones that idle longest."""
+    shared = self._shared(sequence)
+    return max(rows, key=lambda row: (shared[row], -self._ended[row]))
+
+  def _shared(self, sequence: Sequence) -> np.ndarray:
+    """With how many tokens of its prompt each row of the cache begins."""
+    request = sequence.request
+    # Of the last token, and of those before one that is told of, the hidden
+    # states are needed, which no cache holds.
+    end = len(request.prompt) - 1
+    if request.echo is not None:
+      end = min(end, max(0, request.echo - 1))
+    prompt_S = np.asarray(request.prompt[:end], np.int32)
+    equal_BS = self._held_BS[:, :end] == prompt_S
+    return np.where(equal_BS.all(1), end, equal_BS.argmin(1) if end else 0)
+
+  def _begin(self, row: int) -> None:
+    """A prompt starts behind what the cache holds of it, in any row."""
+    sequence = self._sequence(row)
+    shared = self._shared(sequence)
+    source = int(shared.argmax())
+    if shared[source] - shared[row] >= SHORTEST:
+      self._cache = programs.copy_row(self._cache, source, row)
+    else:
+      source = row
+    sequence.begun = True
+    sequence.read = int(shared[source])
+    self.reused += sequence.read
+    self._held_BS[row] = -1
+    self._held_BS[row, : sequence.read] = sequence.request.prompt[
+      : sequence.read
+    ]
+
+  def _free(self, row: int) -> None:
+    self._rows[row] = None
+    self._ended[row] = next(self._endings)
 
   def _prefill(self) -> bool:
     """Reads a piece of the first unread prompts; whether there was one."""
@@ -289,6 +341,8 @@ class Engine:
     pieces = []
     for row in rows:
       sequence = self._sequence(row)
+      if not sequence.begun:
+        self._begin(row)
       pieces.append(
         sequence.request.prompt[sequence.read : sequence.read + self._chunk]
       )
@@ -301,7 +355,9 @@ class Engine:
       tokens_RL[i, : len(piece)] = piece
       positions_RL[i, : len(piece)] = sequence.read + np.arange(len(piece))
       rows_R[i] = row
-      sequence.read += len(piece)
+      end = sequence.read + len(piece)
+      self._held_BS[row, sequence.read : end] = piece
+      sequence.read = end
     lengths = [len(piece) for piece in pieces]
     targets_RL = self._targets(rows, lengths, tokens_RL.shape)
     read = [
@@ -325,7 +381,7 @@ class Engine:
     self._choose(choice, choosing)
     for row in set(read) - set(choosing):
       sequence = self._sequence(row)
-      self._rows[row] = None
+      self._free(row)
       sequence.listener(Update(None, '', LENGTH))
     return True
 
@@ -378,6 +434,7 @@ class Engine:
         continue
       tokens_B[row] = sequence.tokens[-1]
       positions_B[row] = sequence.read
+      self._held_BS[row, sequence.read] = sequence.tokens[-1]
       sequence.read += 1
       choosing[row] = row
     if any(row is not None for row in choosing):
@@ -468,7 +525,7 @@ class Engine:
       if len(sequence.tokens) >= min(request.max_new_tokens, room):
         finish = finish or LENGTH
     if finish:
-      self._rows[row] = None
+      self._free(row)
       if sequence.reader is not None:
         certain += sequence.reader.finish()
     sequence.listener(Update(token, certain, finish))

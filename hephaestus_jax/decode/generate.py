@@ -90,9 +90,11 @@ def generate(
   for i in wanted:
     if len(prompts[i]) > max_prompt_tokens:
       finish(i, Completion((), engine.TOO_LONG))
+  # Like lengths together, since a step costs what its longest row does; and of
+  # them like beginnings, which are read once.
   order = sorted(
     (i for i in wanted if i not in completions),
-    key=lambda i: (len(prompts[i]), i),
+    key=lambda i: (len(prompts[i]).bit_length(), tuple(prompts[i]), i),
   )
   # A power of two, so that the next list of prompts finds the programs of this.
   longest = max(fitting, default=1) + max_new_tokens

@@ -1,7 +1,8 @@
-"""The two compiled programs of decoding, over a fixed number of rows.
+"""The compiled programs of decoding, over a fixed number of rows.
 
 `prefill` reads a piece of some prompts, `decode` one token of every row. Both
-end in the choice of the next token. The cache is donated: it is written where
+end in the choice of the next token. `copy_row` gives a row what another holds.
+The cache is donated: it is written where
 it lies. Array names: see model.py and sampling.py; R rows of a prefill.
 """
 
@@ -82,6 +83,21 @@ def decode(
     config, weights, tokens_B[:, None], positions_B[:, None], cache
   )
   return _choose(config, weights, hidden_B1D, settings, vocab_size), cache
+
+
+@functools.partial(jax.jit, donate_argnames='cache')
+def copy_row(cache: Cache, source: int, target: int) -> Cache:
+  """The cache with the keys and values of one row in another as well."""
+
+  def copied(stored: jax.Array) -> jax.Array:
+    # Of one row by its number in an array: over devices that share the rows
+    # this moves that row, where a plain index would gather all of them.
+    row = jnp.take(stored, jnp.asarray([source]), axis=0)
+    return partitioning.constrain(
+      stored.at[jnp.asarray([target])].set(row), 'batch', 'kv', None, None
+    )
+
+  return jax.tree.map(copied, cache)
 
 
 def _choose(

@@ -49,6 +49,11 @@ class Metrics:
       ),
       ('active', 'Answers that are under way.', lambda: running.active),
       ('waiting', 'Answers that wait for a slot.', lambda: running.waiting),
+      (
+        'prompt_tokens_reused',
+        'Tokens of prompts that a slot held already, so far.',
+        lambda: running.reused,
+      ),
     ):
       gauge = prometheus_client.Gauge(
         f'hephaestus_{name}', what, registry=self._registry

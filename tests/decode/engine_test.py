@@ -128,11 +128,100 @@ def test_other_lengths_compile_nothing(params):
   running = made(params)
   programs.prefill.clear_cache()
   programs.decode.clear_cache()
-  assert running.warm_up() == 2
+  programs.copy_row.clear_cache()
+  assert running.warm_up() == 3
   answers(running, requests(9))
+  answers(running, 5 * [engine.Request(tuple(range(80)), 5)])
   answers(running, requests(5, temperature=0.7, top_p=0.5, ranked=3))
   assert programs.prefill._cache_size() == 1
   assert programs.decode._cache_size() == 1
+  assert programs.copy_row._cache_size() == 1
+
+
+def read(running, monkeypatch):
+  """How many tokens of prompts are read, from now on."""
+  counts = []
+  prefill = programs.prefill
+
+  def counted(config, weights, cache, tokens_RL, positions_RL, *rest, **more):
+    counts.append(int((positions_RL >= 0).sum()))
+    return prefill(
+      config, weights, cache, tokens_RL, positions_RL, *rest, **more
+    )
+
+  monkeypatch.setattr(programs, 'prefill', counted)
+  return counts
+
+
+def test_what_a_row_holds_is_not_read_again(params, monkeypatch):
+  tools, question = tuple(range(100)), tuple(range(100, 110))
+  asked = engine.Request(tools + question, 6)
+  another = engine.Request((*tools, 120, 121), 6)
+  wanted = [
+    tokens(answers(made(params, slots=1), [one])[0]) for one in (asked, another)
+  ]
+  running = made(params)
+  counts = read(running, monkeypatch)
+  (first,) = answers(running, [asked])
+  assert sum(counts) == 110
+  # The same again: but for the last token, whose successor is asked for.
+  assert tokens(answers(running, [asked])[0]) == tokens(first) == wanted[0]
+  assert sum(counts) == 111
+  # Two at once: one goes on in the row of the first, one in a copy of it.
+  both = answers(running, [another, asked])
+  assert [tokens(one) for one in both] == wanted[::-1]
+  assert sum(counts) in (111 + 2 + 1, 111 + 2 + 10)
+  # A conversation goes on: its answer is held too, but for the last token.
+  said = tokens(first)
+  counts.clear()
+  (after,) = answers(
+    running, [engine.Request((*asked.prompt, *said, 7, 8, 9), 6)]
+  )
+  assert sum(counts) == 4
+  fresh = made(params)
+  counts.clear()
+  (alone,) = answers(
+    fresh, [engine.Request((*asked.prompt, *said, 7, 8, 9), 6)]
+  )
+  assert tokens(alone) == tokens(after)
+  for here, there in zip(after, alone, strict=True):
+    assert here.token.logprob == pytest.approx(there.token.logprob, abs=1e-5)
+
+
+def test_rows_that_wait_copy_what_the_first_reads(params, monkeypatch):
+  shared = tuple(range(90))
+  asked = [engine.Request((*shared, 100 + i), 4) for i in range(5)]
+  wanted = [tokens(answers(made(params, slots=1), [one])[0]) for one in asked]
+  running = made(params, slots=5)
+  counts = read(running, monkeypatch)
+  together = answers(running, asked)
+  assert [tokens(one) for one in together] == wanted
+  assert sum(counts) == 91 + 4
+  assert running.reused == 4 * 90
+
+
+def test_what_another_prompt_overwrote_is_not_taken_for_held(params):
+  """A short prompt takes the row of a long one: the long one's rest is gone."""
+  running = made(params, slots=1)
+  long = engine.Request(tuple(range(100)), 4)
+  (first,) = answers(running, [long])
+  answers(running, [engine.Request((*range(50), 200, 201), 30)])
+  (again,) = answers(running, [long])
+  assert tokens(again) == tokens(first)
+  for here, there in zip(again, first, strict=True):
+    assert here.token.logprob == pytest.approx(there.token.logprob, abs=1e-5)
+
+
+@pytest.mark.parametrize('echo', [0, 40, 69])
+def test_tokens_that_are_told_of_are_read_again(echo, params):
+  prompt = tuple(range(70))
+  running = made(params)
+  asked = engine.Request(prompt, 1, echo=echo)
+  (first,), (again,) = (answers(running, [asked]) for _ in range(2))
+  assert [t.token for t in told(again)] == list(prompt[echo:])
+  assert running.reused == max(0, echo - 1)
+  for here, there in zip(told(again), told(first), strict=True):
+    assert here.logprob == pytest.approx(there.logprob, abs=1e-5, nan_ok=True)
 
 
 def test_the_most_likely_tokens_are_told_to_who_asks(params):

@@ -212,7 +212,7 @@ def test_all_lengths_share_few_programs(params):
   programs.prefill.clear_cache()
   programs.decode.clear_cache()
   lengths = range(1, 130)
-  completions(params, [[1] * n for n in lengths], batch_size=43)
+  completions(params, [[n] * n for n in lengths], batch_size=43)
   assert programs.prefill._cache_size() == 4  # pieces of 32, 64, 128, 256
   assert programs.decode._cache_size() == 1
 
