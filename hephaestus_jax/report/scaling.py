@@ -209,7 +209,10 @@ def optima(fits: Fits) -> str | None:
 
 
 def held_out(fits: Fits) -> str | None:
-  """A row per law and loss: how far off, and how many within the interval."""
+  """A row per law and loss: how far off, and how many within the interval.
+
+  The interval takes in the error one size earlier, where there is one.
+  """
   held = fits['held_out']
   if held is None:
     return None
@@ -217,13 +220,16 @@ def held_out(fits: Fits) -> str | None:
   for law, losses in held['laws'].items():
     for loss, told in losses.items():
       if 'reason' in told:
-        rows.append([_name(law), loss, None, None, told['reason']])
+        rows.append([_name(law), loss, None, None, None, told['reason']])
         continue
       rows.append(
         [
           _name(law),
           loss,
           f'{100 * told["error"]:.1f} %',
+          None
+          if told['error_before'] is None
+          else f'{100 * told["error_before"]:.1f} %',
           f'{100 * abs(told["bias"]):.1f} % too '
           f'{"high" if told["bias"] > 0 else "low"}',
           f'{told["inside"]} of {told["runs"]} within the interval',
@@ -231,7 +237,15 @@ def held_out(fits: Fits) -> str | None:
       )
   size = f'{plots.short(held["parameters"])} parameters'
   return tables.table(
-    ['law', f'loss at {size}', 'off by', 'on the whole', ''], rows
+    [
+      'law',
+      f'loss at {size}',
+      'off by',
+      'one size earlier',
+      'on the whole',
+      '',
+    ],
+    rows,
   )
 
 

@@ -425,12 +425,17 @@ def _by_seed(
 def held_out(found: study.Study, method: Method) -> dict[str, Any] | None:
   """The largest size's losses, predicted from the smaller sizes alone.
 
+  A law that fits the sizes that it knows may still be wrong beyond them. So the
+  interval takes in what the same law got wrong one size earlier: the errors of
+  its fit to all sizes below the largest known one, at that one.
+
   Returns:
     {'parameters': of the largest size, 'laws': {law: {loss: {'error': root mean
-    square, 0.01 is 1 %; 'bias': mean of predicted over measured, less 1;
-    'inside': runs within the interval; 'runs'; 'predicted': [{'agent',
-    'measured', 'predicted', 'low', 'high'}]} or {'reason'}}}}, or None where
-    there is one size.
+    square, 0.01 is 1 %; 'error_before': the same one size earlier, None where
+    the sizes below don't tell the law, and the interval takes the law for true;
+    'bias': mean of predicted over measured, less 1; 'inside': runs within the
+    interval; 'runs'; 'predicted': [{'agent', 'measured', 'predicted', 'low',
+    'high'}]} or {'reason'}}}}, or None where there is one size.
   """
   n_R = found.points.parameters_R
   largest = n_R.max()
@@ -438,34 +443,60 @@ def held_out(found: study.Study, method: Method) -> dict[str, Any] | None:
     return None
   small, large = found.at(n_R < largest), found.at(n_R == largest)
   told: dict[str, dict[str, Any]] = {}
-  for name, (_, joint) in laws.LAWS.items():
+  for name, (law, joint) in laws.LAWS.items():
     if joint:
       told[name] = {
         loss: {'reason': one}
         if isinstance(one, str)
-        else _predicted(one, large, large.losses[loss], method)
+        else _predicted(
+          one,
+          large,
+          large.losses[loss],
+          _errors_before(law, small, loss, method),
+          method,
+        )
         for loss, one in _draw(name, small, method).items()
       }
   return {'parameters': float(largest), 'laws': told}
+
+
+def _errors_before(
+  law: laws.Law, found: study.Study, loss: str, method: Method
+) -> np.ndarray | None:
+  """The log of measured over predicted at the largest size, from those below.
+
+  None where the sizes below don't tell the law's parameters.
+  """
+  n_R = found.points.parameters_R
+  small, large = found.at(n_R < n_R.max()), found.at(n_R == n_R.max())
+  if not len(small.seeds_R):
+    return None
+  agent = loss in found.agent_losses
+  fitted = fits.fit(law, small.points, small.losses[loss], agent, method.huber)
+  if isinstance(fitted, str):
+    return None
+  return np.asarray(np.log(large.losses[loss] / fitted.loss(large.points)))
 
 
 def _predicted(
   drawn: optimum.Drawn,
   large: study.Study,
   loss_R: np.ndarray,
+  before_R: np.ndarray | None,
   method: Method,
 ) -> dict[str, Any]:
   """What a law says of runs that it has not seen, beside what they are."""
   points = large.points
-  generator = np.random.default_rng(method.seed)
   center_R = drawn.fitted.loss(points)
   low_R, high_R = fits.predicted_interval(
-    drawn.fitted, drawn.theta_BP, points, method.level, generator
+    *(drawn.fitted, drawn.theta_BP, points, method.level),
+    np.random.default_rng(method.seed),
+    before_R,
   )
-  off_R = np.log(center_R / loss_R)
   return {
-    'error': float(np.sqrt(np.mean(off_R**2))),
-    'bias': float(np.expm1(off_R.mean())),
+    'error': _root_mean_square(np.log(center_R / loss_R)),
+    'error_before': None if before_R is None else _root_mean_square(before_R),
+    'bias': float(np.expm1(np.log(center_R / loss_R).mean())),
     'inside': int(((low_R <= loss_R) & (loss_R <= high_R)).sum()),
     'runs': len(loss_R),
     'predicted': [
@@ -479,6 +510,10 @@ def _predicted(
       for i in range(len(loss_R))
     ],
   }
+
+
+def _root_mean_square(values_R: np.ndarray) -> float:
+  return float(np.sqrt(np.mean(values_R**2)))
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -207,15 +207,24 @@ def predicted_interval(
   points: laws.Points,
   level: float,
   generator: np.random.Generator,
+  beyond_R: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
   """(low_R, high_R) that a new run's loss is expected within.
 
-  A draw of the law, and a residual drawn from the runs that it was fitted to.
+  A draw of the law, and a residual drawn from the runs that it was fitted to;
+  or, of a size beyond those, from runs that lay as far beyond an earlier fit.
+
+  Args:
+    beyond_R: those: the log of measured over predicted. An error has no side:
+      what was too high once may be too low the next time.
   """
   log_BR = np.stack(
     [fitted.form.log_loss(theta_P, points) for theta_P in theta_BP]
   )
   noise_BR = generator.choice(fitted.residuals_R, log_BR.shape)
+  if beyond_R is not None:
+    noise_BR = generator.choice(beyond_R, log_BR.shape)
+    noise_BR *= generator.choice([-1.0, 1.0], log_BR.shape)
   tails = [(1 - level) / 2, (1 + level) / 2]
   low_R, high_R = np.exp(np.quantile(log_BR + noise_BR, tails, axis=0))
   return low_R, high_R

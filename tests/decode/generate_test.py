@@ -1,4 +1,5 @@
 import pathlib
+import re
 import sys
 
 import jax
@@ -220,6 +221,8 @@ def test_all_lengths_share_few_programs(params):
 @pytest.mark.skipif(jax.device_count() < 4, reason='one device')
 def test_a_mesh_gives_the_same_completions(params):
   batch = prompts(6, longest=60)
+  # Two that begin as a third does, whose row may be another device's.
+  batch += [[*range(40), last] for last in (7, 8, 9)]
   expected = completions(params, batch, batch_size=3)
   mesh = partitioning.make_mesh(data=2, tensor=2)
   shardings = partitioning.shardings(
@@ -228,6 +231,18 @@ def test_a_mesh_gives_the_same_completions(params):
   spread = jax.device_put(params, shardings)
   with jax.set_mesh(mesh):
     assert completions(spread, batch, batch_size=3) == expected
+
+
+@pytest.mark.skipif(jax.device_count() < 4, reason='one device')
+def test_between_devices_a_copied_row_travels_and_not_the_cache():
+  mesh = partitioning.make_mesh(data=2, tensor=2)
+  with jax.set_mesh(mesh):
+    cache = jax.jit(lambda: model.init_cache(CONFIG, 8, 256))()
+    program = programs.copy_row.lower(cache, 1, 6).compile().as_text()
+  assert 'all-gather' not in program
+  # A row of one layer's keys, cut over two devices by its heads.
+  assert re.search(r'f32\[1,1,256,8\].* all-reduce\(', program)
+  assert not re.search(r'\[[2-8],.* all-reduce\(', program)
 
 
 def test_a_size_below_one_and_an_empty_prompt_are_refused(params):

@@ -326,6 +326,7 @@ FITS: dict[str, Any] = {
       'regression': {
         'function_calls': {
           'error': 0.012,
+          'error_before': 0.034,
           'bias': -0.01,
           'inside': 3,
           'runs': 4,

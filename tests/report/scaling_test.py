@@ -37,6 +37,7 @@ def test_that_there_is_no_optimum_is_told(fits) -> None:
 def test_a_larger_size_is_told_as_it_was_predicted(fits) -> None:
   table = scaling.held_out(fits)
   assert table is not None
+  assert '1.2 %' in table and '3.4 %' in table
   assert '1.0 % too low' in table
   assert '3 of 4 within the interval' in table
   assert '2 sizes; a floor and a slope need 3' in table

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hephaestus_jax import artefacts, errors
-from hephaestus_jax.scaling import fit
+from hephaestus_jax.scaling import fit, fits, laws, study
 from tests.scaling import studies
 
 POINTS = studies.points(studies.SHARES, sizes=studies.SIZES)
@@ -109,6 +109,46 @@ def test_the_largest_size_is_predicted_from_the_smaller_ones(written):
     one['low'] <= one['measured'] <= one['high'] for one in told['predicted']
   )
   assert told['inside'] == inside
+
+
+def test_where_a_law_is_wrong_beyond_its_sizes_the_interval_knows(tmp_path):
+  """The share matters more at each size, which no sum of terms says."""
+  points = studies.points(
+    sizes=(250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
+  )
+  doublings_R = np.log2(points.parameters_R / 250_000)
+  more_R = -0.3 * doublings_R * np.sqrt(points.agent_R)
+  loss_R = studies.sized(studies.AGENT, points) + more_R
+  studies.write(
+    tmp_path / 'table.parquet',
+    points,
+    {'calls': studies.noisy(loss_R, 0.003, 0)},
+  )
+  found = study.read(
+    str(tmp_path),
+    agent_losses=['calls'],
+    general_losses=[],
+    unit='nll_per_token',
+    size_column='parameters',
+  )
+  method = fit.Method(1.0, 0.01, 50, 0.9, 0)
+  told = fit.held_out(found, method)['laws']['sum_of_terms']['calls']
+  assert told['error_before'] > 0.03
+  assert told['inside'] >= 10
+  # With the law taken for true it holds half of them.
+  n_R = found.points.parameters_R
+  small, large = found.at(n_R < 4_000_000), found.at(n_R == 4_000_000)
+  law, _ = laws.LAWS['sum_of_terms']
+  fitted = fits.fit(law, small.points, small.losses['calls'], True, 0.01)
+  low_R, high_R = fits.predicted_interval(
+    fitted,
+    fits.redraw(fitted, 50, 0, 0.01),
+    large.points,
+    0.9,
+    np.random.default_rng(0),
+  )
+  measured_R = large.losses['calls']
+  assert ((low_R <= measured_R) & (measured_R <= high_R)).sum() <= 6
 
 
 def test_the_figures_curves_run_from_the_least_share_to_the_most(written):
