@@ -56,8 +56,8 @@ def make_mesh(
     tensor: parts that heads, MLP and vocabulary are cut into.
     sequence: parts that rows are cut into.
     cpu_devices: cut the CPU into this many devices; JAX must not have been used
-      yet. On two cores two devices train 1.2 x as fast as one. Memory that is
-      freed stays with the process (see heap.py).
+      yet. Memory that is freed stays with the process (see heap.py), and a
+      step waits for the one before it.
     processes: what `hosts.join` returned. All processes' devices make the mesh,
       so it comes first.
     devices: these, which may be those of a topology that is not here; None: all

@@ -31,7 +31,7 @@ KIND_COLOURS = {
 RUN_COLOURS = ('#d55e00', '#3d5a80', '#009e73', '#cc79a7', '#e69f00')
 RUN_MARKERS = ('o', 's', '^', 'D', 'v')
 # Of model sizes, from the smallest: light to dark, told apart in grey as well.
-SIZE_COLOURS = ('#56b4e9', '#0072b2', '#3d3580', '#1f2328', '#8a9099')
+SIZE_COLOURS = ('#8cc8ee', '#3a9ad9', '#0a6aa8', '#3d3580', '#1f2328')
 
 # Keys are Any: matplotlib types its parameters as one long Literal.
 STYLE: Mapping[Any, Any] = {

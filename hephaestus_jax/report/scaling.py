@@ -15,6 +15,7 @@ from hephaestus_jax.report import markup, plots, tables
 
 Fits = Mapping[str, Any]
 AGENT_LABEL = 'share of agent data, %'
+LEGEND_COLUMNS = 3  # sizes in a line above the figure
 
 
 def figure(fits: Fits | None) -> matplotlib.figure.Figure | None:
@@ -45,7 +46,10 @@ def figure(fits: Fits | None) -> matplotlib.figure.Figure | None:
     _trade_off(grid.flat[panels - 1], fits)
   handles, labels = grid.flat[0].get_legend_handles_labels()
   picture.legend(
-    handles, labels, loc='outside upper left', ncols=len(sizes), frameon=False
+    *(handles, labels),
+    loc='outside upper left',
+    ncols=min(LEGEND_COLUMNS, len(sizes)),
+    frameon=False,
   )
   return picture
 

@@ -5,7 +5,9 @@ import json
 import pathlib
 from typing import Any
 
+import matplotlib
 import pytest
+from matplotlib.backends import backend_agg
 
 from hephaestus_jax.report import plots, scaling
 
@@ -71,3 +73,19 @@ def test_the_same_fits_give_the_same_bytes(fits) -> None:
     plots.render('mixture', 'x', lambda: scaling.figure(fits)) for _ in range(2)
   )
   assert one == two
+
+
+def test_however_many_sizes_the_legend_stays_on_the_picture(fits) -> None:
+  more = [
+    {**run, 'parameters': factor * run['parameters']}
+    for run in fits['runs']
+    for factor in (1.1, 1.2)
+  ]
+  with matplotlib.rc_context(plots.STYLE):
+    picture = scaling.figure({**fits, 'runs': [*fits['runs'], *more]})
+    canvas = backend_agg.FigureCanvasAgg(picture)
+    canvas.draw()
+  (legend,) = picture.legends
+  assert len(legend.get_texts()) == 6
+  box = legend.get_window_extent()
+  assert picture.bbox.x0 <= box.x0 and box.x1 <= picture.bbox.x1
