@@ -78,7 +78,7 @@ def make_mesh(
         # for minutes.
         jax.config.update('jax_platforms', 'cpu')
       # A step that is dispatched while another runs has its temporaries at
-      # once: SmolLM2's took 18 GB for 10.
+      # once: two of SmolLM2's took 18 GB for 10.
       jax.config.update('jax_cpu_enable_async_dispatch', False)
       heap.keep()
     devices = jax.devices()

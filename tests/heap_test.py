@@ -1,5 +1,6 @@
 """A step after the first asks the system for no memory."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -38,6 +39,32 @@ def faults(how: str) -> int:
 
 def test_what_is_freed_is_not_asked_for_again():
   assert faults('keep') < 100 < faults('as it is')
+
+
+# What the system says of the part of the heap that is still to be used.
+FLAGS = """
+import sys
+from hephaestus_jax import heap
+if not heap.keep():
+  sys.exit(3)
+with open('/proc/self/smaps') as file:
+  regions = file.read().split('VmFlags:')
+print(sum('[heap]' in name and ' hg' in flags.partition(chr(10))[0]
+          for name, flags in zip(regions, regions[1:])))
+"""
+
+
+@pytest.mark.skipif(
+  not pathlib.Path('/sys/kernel/mm/transparent_hugepage').exists(),
+  reason='the system has no large pages',
+)
+def test_the_heap_asks_for_large_pages():
+  ran = subprocess.run(
+    [sys.executable, '-c', FLAGS], capture_output=True, text=True, check=False
+  )
+  if ran.returncode == 3:
+    pytest.skip('the C library is not glibc')
+  assert int(ran.stdout) >= 1
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

@@ -148,6 +148,28 @@ def test_devices_of_the_cpu_are_found_without_looking_for_a_tpu():
   assert ran.stdout == 'cpu 2\n'
 
 
+def test_on_cpu_a_step_ends_before_the_next_is_dispatched():
+  """Else two steps would hold their temporaries at once."""
+  code = """if True:
+    import jax
+    import jax.numpy as jnp
+    from hephaestus_jax import partitioning
+    partitioning.make_mesh(cpu_devices=1)
+    step = jax.jit(
+      lambda x: jax.lax.fori_loop(0, 50, lambda _, x: x @ x / 400, x)
+    ).lower(jnp.ones((400, 400))).compile()
+    x = jax.block_until_ready(jnp.ones((400, 400)))
+    print(step(x).is_ready())"""
+  ran = subprocess.run(
+    [sys.executable, '-c', code],
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert ran.stdout == 'True\n'
+
+
 def test_the_current_number_of_cpu_devices_may_be_asked_for_again():
   mesh = partitioning.make_mesh(cpu_devices=8)
   assert mesh.size == 8

@@ -122,7 +122,6 @@ class Sequence:
     self.listener = listener
     self.reader = reader
     self.cancelled = False
-    self.begun = False
     self.read = 0  # tokens in the cache, of the prompt and the completion
     self.tokens: list[int] = []  # of the completion, the last not yet read
 
@@ -200,11 +199,9 @@ class Engine:
     block = attention.CACHE_BLOCK
     length = math.ceil(max_length / block) * block
     self._cache = model.init_cache(config, len(self._rows), length)
-    # The token of each slot of the cache that holds one; and when a row's
-    # request ended.
+    # The token of each slot of the cache that holds one.
     self._held_BS = np.full((len(self._rows), length), -1, np.int32)
-    self._ended: list[int] = list(range(-len(self._rows), 0))
-    self._endings = itertools.count()
+    self._idle = list(range(len(self._rows)))  # first the one idle longest
 
   @property
   def slots(self) -> int:
@@ -278,8 +275,7 @@ class Engine:
       if sequence is not None and sequence.cancelled:
         self._free(row)
         sequence.listener(Update(None, '', CANCELLED))
-    free = [row for row, sequence in enumerate(self._rows) if sequence is None]
-    while self._waiting and (free or self._waiting[0].cancelled):
+    while self._waiting and (self._idle or self._waiting[0].cancelled):
       sequence = self._waiting.popleft()
       if sequence.cancelled:
         sequence.listener(Update(None, '', CANCELLED))
@@ -287,14 +283,10 @@ class Engine:
         # Nothing is cut: what would go is what the request stands on.
         sequence.listener(Update(None, '', TOO_LONG))
       else:
-        row = self._best(sequence, free)
-        free.remove(row)
+        # The row that holds most of it; of equal ones that idle longest.
+        row = max(self._idle, key=self._shared(sequence).__getitem__)
+        self._idle.remove(row)
         self._rows[row] = sequence
-
-  def _best(self, sequence: Sequence, rows: list[int]) -> int:
-    """The row that holds most of a prompt; of equal ones that idle longest."""
-    shared = self._shared(sequence)
-    return max(rows, key=lambda row: (shared[row], -self._ended[row]))
 
   def _shared(self, sequence: Sequence) -> np.ndarray:
     """With how many tokens of its prompt each row of the cache begins."""
@@ -317,7 +309,6 @@ class Engine:
       self._cache = programs.copy_row(self._cache, source, row)
     else:
       source = row
-    sequence.begun = True
     sequence.read = int(shared[source])
     self.reused += sequence.read
     self._held_BS[row] = -1
@@ -327,7 +318,7 @@ class Engine:
 
   def _free(self, row: int) -> None:
     self._rows[row] = None
-    self._ended[row] = next(self._endings)
+    self._idle.append(row)
 
   def _prefill(self) -> bool:
     """Reads a piece of the first unread prompts; whether there was one."""
@@ -341,7 +332,7 @@ class Engine:
     pieces = []
     for row in rows:
       sequence = self._sequence(row)
-      if not sequence.begun:
+      if not sequence.read:
         self._begin(row)
       pieces.append(
         sequence.request.prompt[sequence.read : sequence.read + self._chunk]

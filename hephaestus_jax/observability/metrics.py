@@ -161,7 +161,8 @@ class Meter:
   """Collects steps between two lines, and takes the time.
 
   The sums stay on the device until a line is due. The loop runs ahead of the
-  device by one step, which keeps it busy; more would only hold memory.
+  device by one step, which keeps it busy; more would only hold memory. On CPU
+  it does not run ahead: see `partitioning.make_mesh`.
 
   Attributes:
     not_taken: of the last line's steps those whose update was not taken: how

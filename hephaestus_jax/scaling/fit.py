@@ -437,11 +437,9 @@ def held_out(found: study.Study, method: Method) -> dict[str, Any] | None:
     interval; 'runs'; 'predicted': [{'agent', 'measured', 'predicted', 'low',
     'high'}]} or {'reason'}}}}, or None where there is one size.
   """
-  n_R = found.points.parameters_R
-  largest = n_R.max()
-  if len(np.unique(n_R)) < 2:
+  small, large = _largest_apart(found)
+  if not len(small.seeds_R):
     return None
-  small, large = found.at(n_R < largest), found.at(n_R == largest)
   told: dict[str, dict[str, Any]] = {}
   for name, (law, joint) in laws.LAWS.items():
     if joint:
@@ -457,7 +455,13 @@ def held_out(found: study.Study, method: Method) -> dict[str, Any] | None:
         )
         for loss, one in _draw(name, small, method).items()
       }
-  return {'parameters': float(largest), 'laws': told}
+  return {'parameters': float(large.points.parameters_R[0]), 'laws': told}
+
+
+def _largest_apart(found: study.Study) -> tuple[study.Study, study.Study]:
+  """The runs of all sizes but the largest, and those of the largest."""
+  n_R = found.points.parameters_R
+  return found.at(n_R < n_R.max()), found.at(n_R == n_R.max())
 
 
 def _errors_before(
@@ -467,8 +471,7 @@ def _errors_before(
 
   None where the sizes below don't tell the law's parameters.
   """
-  n_R = found.points.parameters_R
-  small, large = found.at(n_R < n_R.max()), found.at(n_R == n_R.max())
+  small, large = _largest_apart(found)
   if not len(small.seeds_R):
     return None
   agent = loss in found.agent_losses
@@ -493,10 +496,11 @@ def _predicted(
     np.random.default_rng(method.seed),
     before_R,
   )
+  off_R = np.log(center_R / loss_R)
   return {
-    'error': _root_mean_square(np.log(center_R / loss_R)),
+    'error': _root_mean_square(off_R),
     'error_before': None if before_R is None else _root_mean_square(before_R),
-    'bias': float(np.expm1(np.log(center_R / loss_R).mean())),
+    'bias': float(np.expm1(off_R.mean())),
     'inside': int(((low_R <= loss_R) & (loss_R <= high_R)).sum()),
     'runs': len(loss_R),
     'predicted': [

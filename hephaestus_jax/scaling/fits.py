@@ -221,10 +221,11 @@ def predicted_interval(
   log_BR = np.stack(
     [fitted.form.log_loss(theta_P, points) for theta_P in theta_BP]
   )
-  noise_BR = generator.choice(fitted.residuals_R, log_BR.shape)
-  if beyond_R is not None:
-    noise_BR = generator.choice(beyond_R, log_BR.shape)
-    noise_BR *= generator.choice([-1.0, 1.0], log_BR.shape)
+  if beyond_R is None:
+    noise_BR = generator.choice(fitted.residuals_R, log_BR.shape)
+  else:
+    either_R = np.concatenate([beyond_R, -beyond_R])
+    noise_BR = generator.choice(either_R, log_BR.shape)
   tails = [(1 - level) / 2, (1 + level) / 2]
   low_R, high_R = np.exp(np.quantile(log_BR + noise_BR, tails, axis=0))
   return low_R, high_R
