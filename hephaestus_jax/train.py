@@ -25,6 +25,7 @@ from hephaestus_jax import (
   checkpoints,
   data,
   errors,
+  heap,
   partitioning,
   stage_folder,
   update,
@@ -36,6 +37,9 @@ from hephaestus_jax.pod import hosts, preemption, watchdog
 
 # A checkpoint's second item, beside the parameters.
 OPTIMIZER = 'optimizer'
+# Steps until memory is laid out as before, after something that is no step: the
+# first runs beside a checkpoint's snapshot, which then leaves a hole.
+SETTLING = 2
 # The exit code of a process that SIGTERM ended: 128 + 15.
 STOPPED = 143
 
@@ -450,7 +454,11 @@ def _run(
     if resumed is None:
       with meter.time('evaluation'), launch.part('evaluation'):
         _evaluate(setup.model, state, evaluators, writer, step_tokens, 0)
+    unsettled = SETTLING
     for step in range(first + 1, stage.steps + 1):
+      if unsettled:
+        heap.give_back()
+        unsettled -= 1
       profile.before(step)
       with watch.step(f'step {step} of {stage.name}'):
         with meter.time('input'):
@@ -486,6 +494,7 @@ def _run(
       if last or (evaluate_every and step % evaluate_every == 0):
         with meter.time('evaluation'):
           _evaluate(setup.model, state, evaluators, writer, step_tokens, step)
+        unsettled = SETTLING
       # After the lines: a checkpoint is there only if its metrics are.
       if save:
         optimizer_state = (state.step, state.opt_state)
@@ -497,6 +506,7 @@ def _run(
               OPTIMIZER: optimizer_state,
             },
           )
+        unsettled = SETTLING
       if stopping and not last:
         break
     saver.wait()

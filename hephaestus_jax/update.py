@@ -45,7 +45,7 @@ class Stage:
     axes: sizes of the mesh that are other than the run's in this stage, such as
       {'fsdp': 16, 'sequence': -1} where there are more devices than rows.
     max_gradient_norm: an update whose gradient is larger, before clipping, is
-      not taken; None: only one that is not finite.
+      not taken; None: only what is not finite.
     rates: from which step on, name of a task or mixture -> share of the rows;
       before the first, and for None, those of `mixture`.
     max_epochs: how often a task's rows may come, for all tasks or by name; its
@@ -134,7 +134,7 @@ def train_step(
   num_sources: int,
   source_weights: Sequence[float] | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """One update; or none, where the loss or the gradient is not finite.
+  """One update; or none, where loss, gradient or update is not finite.
 
   An update that is not taken leaves parameters and optimizer as they are, bit
   for bit, and counts as a step all the same: the next one has other rows.
@@ -221,7 +221,10 @@ def train_step(
     'parameter_norm': jnp.linalg.norm(_norms(params)),
     'learning_rate': optax.tree.get(opt_state, 'learning_rate'),
   }
+  # What is written over the state waits by `taken` for the update's norm, for
+  # which all of the state was read: else XLA would copy it first, on CPU.
   taken = jnp.isfinite(sums['nll']) & jnp.isfinite(norm)
+  taken &= jnp.isfinite(norms['update_norm'])
   if stage.max_gradient_norm is not None:
     taken &= norm <= stage.max_gradient_norm
   after = TrainState(state.step + 1, params, opt_state)

@@ -41,6 +41,32 @@ def test_what_is_freed_is_not_asked_for_again():
   assert faults('keep') < 100 < faults('as it is')
 
 
+# What stays resident of a hole of 256 MiB below a piece that is still in use.
+HOLE = """
+import sys
+from hephaestus_jax import heap
+if not heap.keep():
+  sys.exit(3)
+def resident():
+  with open('/proc/self/statm') as file:
+    return int(file.read().split()[1]) * 4096
+hole, piece = bytearray(b'x') * 2**28, bytearray(b'x') * 2**20
+del hole
+before = resident()
+heap.give_back()
+print(before - resident())
+"""
+
+
+def test_what_nothing_is_on_can_be_given_back():
+  ran = subprocess.run(
+    [sys.executable, '-c', HOLE], capture_output=True, text=True, check=False
+  )
+  if ran.returncode == 3:
+    pytest.skip('the C library is not glibc')
+  assert int(ran.stdout) > 2**27
+
+
 # What the system says of the part of the heap that is still to be used.
 FLAGS = """
 import sys

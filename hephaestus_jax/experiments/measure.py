@@ -53,7 +53,8 @@ def measure(
   row['tokens'] = sum(known['tokens'] for known in stages.values())
   row['seconds'] = sum(row[f'{stage}/seconds'] for stage in stages)
   row |= _shares(rates, row['tokens'], cache_dir)
-  return row | _bfcl(folder / 'evaluation' / 'bfcl.json')
+  row |= _bfcl(folder, '')
+  return row | _bfcl(folder / 'base', 'base/')
 
 
 def _rates(data: Mapping[str, Any], tokens: int) -> dict[str, float]:
@@ -112,13 +113,14 @@ def kind_of(cache_dir: pathlib.Path, task: str) -> str:
   return max(sorted(sizes), key=sizes.__getitem__, default='unknown')
 
 
-def _bfcl(path: pathlib.Path) -> dict[str, float]:
+def _bfcl(folder: pathlib.Path, prefix: str) -> dict[str, float]:
   """The columns of the function-calling leaderboard that were measured."""
+  path = folder / 'evaluation' / 'bfcl.json'
   if not path.exists():
     return {}
   summary = json.loads(path.read_text())['summary']
   return {
-    f'bfcl/{column}': accuracy
+    f'{prefix}bfcl/{column}': accuracy
     for column, accuracy in summary.items()
     if accuracy is not None
   }

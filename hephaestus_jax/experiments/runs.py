@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import fcntl
 import pathlib
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -72,7 +73,8 @@ def plan(
     run_file: as `hephaestus train` takes it.
     seed: what SEED is.
     overrides: '--gin.NAME=VALUE' each, for all of the commands.
-    commands: what a run takes, in order, such as ['cache', 'train'].
+    commands: what a run takes, in order, such as ['cache', 'train']; each may
+      have overrides of its own, 'evaluate --gin.RESULTS=base'.
     stage_files: of every command there is, for the macros that it reads.
     grid: further columns.
 
@@ -136,6 +138,7 @@ def _hash(
   stage_files: Mapping[str, str],
 ) -> str:
   """The hash of the configuration that a command of the run will have."""
+  command, *own = shlex.split(command)
   if command not in stage_files:
     raise errors.UserError(
       f'COMMANDS names {command!r}, which is no command.'
@@ -149,10 +152,22 @@ def _hash(
       configuration.ROOT / stage, configuration.ROOT
     )
   }
+  own = [override.removeprefix('--gin.') for override in own]
   text = configuration.prepare(
-    [stage_files[command], run_file], overrides, elsewhere, shared=True
+    *([stage_files[command], run_file], [*own, *overrides]),
+    *(elsewhere, True),
   )
   return configuration.config_hash(text)
+
+
+def line_of(command: str, run_file: str) -> str:
+  """A command of a run, as `run.step` takes it.
+
+  >>> line_of('evaluate --gin.RESULTS=base', 'demo.gin')
+  'evaluate demo.gin --gin.RESULTS=base'
+  """
+  word, *own = command.split(maxsplit=1)
+  return ' '.join([word, run_file, *own])
 
 
 def complete(runs: Sequence[Run], folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -279,7 +294,8 @@ def _make(
     if failure:
       break
     if (command, config_hash) not in ended:
-      with _locked(folder, f'{command}-{config_hash}', wait=True):
+      name = f'{command.split()[0]}-{config_hash}'
+      with _locked(folder, name, wait=True):
         failure, result = _command(one, command, folder)
       ended[command, config_hash] = failure
       trained = result if command == TRAIN else trained
@@ -297,7 +313,7 @@ def _command(
   """(why it failed or None, what it returned)."""
   log = folder / LOGS / f'{one.row["run"]}.log'
   before = log.stat().st_size if log.exists() else 0
-  line = f'{command} {one.row["run_file"]}'
+  line = line_of(command, one.row['run_file'])
   print(f'  hephaestus {line}', flush=True)
   try:
     return None, run.step(line, one.overrides, log=log)

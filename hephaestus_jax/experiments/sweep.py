@@ -105,7 +105,7 @@ def sweep(
   if not dry_run:
     for command in commands:
       if command != runs.TRAIN:
-        runs.share(f'{command} {run_file}', overrides, folder)
+        runs.share(runs.line_of(command, run_file), overrides, folder)
   asked = []
   for point in (
     Point(*values)

@@ -34,6 +34,7 @@ A run that is done has also:
 | base/evaluation/... | float | after the last stage that is not 'stage3' |
 | STAGE/... | | tokens, seconds, loss, evaluation/NAME/VALUE of one stage |
 | bfcl/COLUMN | float | accuracy, where `hephaestus evaluate` was run |
+| base/bfcl/COLUMN | float | the same, of results in RUN/base |
 
 Shares and rates are of the rows of all stages, by tokens; shares of KIND sum to
 1. NAME is an evaluator's: 'function_calls' (loss on held-out calls), and of

@@ -115,6 +115,7 @@ def report(
   stages: Sequence[str] = ('stage1', 'stage2', 'stage3'),
   benchmark: str = 'function_calls',
   fits_dir: str | None = None,
+  corpus_dir: str | None = None,
   paper_runs: Mapping[str, str] | None = None,
   regenerate_paper: bool = False,
   output_dir: str,
@@ -124,13 +125,14 @@ def report(
   It is drawn anew each time, in seconds, so it is never older than the run.
 
   Args:
-    run_dir: the run's folder; `corpus/` must be in it, all else may be missing
-      and is then called 'not run'.
+    run_dir: the run's folder; what is missing in it is called 'not run'.
     runs: names of the training runs' folders; the first is ours, the others
       are compared with it.
     stages: names of the stages' folders, in the order of training.
     benchmark: the evaluation in metrics.jsonl whose loss is the headline.
     fits_dir: what `hephaestus fit` wrote; None: `fits` in run_dir.
+    corpus_dir: the corpus that it read, which must be there; None: `corpus` in
+      run_dir.
     paper_runs: models in the paper's tables -> the run in `runs` that stands in
       for each; None: none does.
     regenerate_paper: writes paper.html, too: the paper's figures and tables.
@@ -156,7 +158,7 @@ def report(
     )
   folder = pathlib.Path(output_dir)
   _refuse_to_replace(folder)
-  found = results.read(run_dir, runs, stages, fits_dir)
+  found = results.read(run_dir, runs, stages, fits_dir, corpus_dir)
   drawings = figures.draw(found, benchmark)
   software = versions.versions()
   missing = results.not_run(found)
@@ -167,6 +169,7 @@ def report(
     'stages': list(stages),
     'benchmark': benchmark,
     'fits_dir': fits_dir,
+    'corpus_dir': corpus_dir,
     'paper_runs': stand_ins,
   }
   with artefacts.written(folder, inputs) as partial:

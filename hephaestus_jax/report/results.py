@@ -97,6 +97,7 @@ def read(
   runs: Sequence[str],
   stages: Sequence[str],
   fits_dir: str | None = None,
+  corpus_dir: str | None = None,
 ) -> Results:
   """Reads the artefacts of a run.
 
@@ -105,18 +106,20 @@ def read(
     runs: of training, by their folders in it.
     stages: of each, by their folders.
     fits_dir: what `hephaestus fit` wrote; None: `fits` in run_dir.
+    corpus_dir: the corpus that it read; None: `corpus` in run_dir.
 
   Raises:
     errors.UserError: the run or its corpus doesn't exist, or a file in it is
       not what its command writes.
   """
   root = pathlib.Path(run_dir)
-  corpus = root / 'corpus'
+  corpus = pathlib.Path(corpus_dir or root / 'corpus')
   for folder in (root, corpus):
     if not folder.is_dir():
       raise errors.UserError(
         f'{folder} does not exist, so there is nothing to report. '
-        'Give run_dir the folder of a run whose corpus was built.'
+        'Give run_dir the folder of a run whose corpus was built, or '
+        'corpus_dir the corpus that it read.'
       )
   road = _json(root / 'road.json')
   return Results(
@@ -135,7 +138,9 @@ def read(
     ),
     fits=_json(pathlib.Path(fits_dir or root / 'fits') / 'fits.json'),
     road=None if road is None else road['steps'],
-    configs=_configs(root, ('corpus', 'tokenizer', 'cache', *runs)),
+    configs=_configs(
+      [corpus, *(root / name for name in ('tokenizer', 'cache', *runs))]
+    ),
   )
 
 
@@ -170,15 +175,15 @@ def _stage(folder: pathlib.Path) -> Stage | None:
   return Stage(tuple(lines), _json(folder / artefacts.INPUTS))
 
 
-def _configs(root: pathlib.Path, folders: Sequence[str]) -> dict[str, str]:
+def _configs(folders: Sequence[pathlib.Path]) -> dict[str, str]:
   """Resolved configurations by path, each text once: stages share theirs."""
   configs: dict[str, str] = {}
   for folder in folders:
     for depth in ('', '*/', '*/*/', '*/*/*/'):
-      for path in sorted((root / folder).glob(depth + artefacts.CONFIG)):
+      for path in sorted(folder.glob(depth + artefacts.CONFIG)):
         text = path.read_text()
         if text not in configs.values():
-          configs[str(path.relative_to(root))] = text
+          configs[str(path.relative_to(folder.parent))] = text
   return configs
 
 

@@ -34,6 +34,14 @@ with (run_dir / 'started').open('a') as started:
 if command == 'cache':
   print('{{}}')
   sys.exit()
+if command == 'evaluate':
+  results = given.get('RESULTS', '.')
+  to = run_dir / name / results / 'evaluation'
+  to.mkdir(parents=True)
+  score = {{'v2_ast': 0.25 if results == 'base' else 0.5, 'rest': None}}
+  (to / 'bfcl.json').write_text(json.dumps({{'summary': score}}))
+  print('{{}}')
+  sys.exit()
 if 'broken' in name:
   sys.exit('stage1: 3%\\rhephaestus: No rows for it.')
 while 'slow' in name and (run_dir / 'wait').exists():
@@ -155,6 +163,25 @@ def test_a_run_with_other_values_is_not_the_one_that_was_done(folder):
   (folder / 'all' / 'stage1').rename(folder / 'all' / 'before')
   call(folder, 'all', seeds=[0], overrides=['--gin.TRAIN_STEPS=7'])
   assert started(folder).count('train all') == 2
+
+
+def test_a_command_may_have_overrides_of_its_own(folder):
+  base = 'evaluate --gin.EVALUATED=stage2 --gin.RESULTS=base'
+  columns = {'before': 'base/bfcl/v2_ast', 'after': 'bfcl/v2_ast'}
+  commands = ['train', base, 'evaluate']
+  result = call(folder, 'all', commands=commands, columns=columns)
+  assert started(folder) == [
+    *('train all', 'evaluate all', 'evaluate all'),
+    *('train all_seed1', 'evaluate all_seed1', 'evaluate all_seed1'),
+  ]
+  assert ablate.lines(result['summary'], columns) == [
+    '     runs  before        after',
+    'all  2     0.250 ±0.000  0.500 ±0.000',
+  ]
+  changed = [*commands[:2], 'evaluate --gin.BFCL_NEW_TOKENS=5']
+  for asked, status in ((commands, 'done'), (changed, 'missing')):
+    found = call(folder, 'all', seeds=[0], commands=asked, dry_run=True)
+    assert found['runs'] == {'all': status}
 
 
 def test_a_run_that_fails_is_shown_and_stops_no_other(folder):

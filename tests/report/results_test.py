@@ -160,6 +160,21 @@ def test_a_damaged_file_is_named(run_dir: pathlib.Path, name: str) -> None:
     summary_of(run_dir)
 
 
+def test_a_corpus_may_be_that_of_another_run(
+  run_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  elsewhere = tmp_path / 'other' / 'corpus'
+  elsewhere.parent.mkdir()
+  (run_dir / 'corpus').rename(elsewhere)
+  with pytest.raises(errors.UserError, match='corpus does not exist'):
+    summary_of(run_dir)
+  found = results.read(
+    str(run_dir), ('forge',), STAGES, corpus_dir=str(elsewhere)
+  )
+  assert found.composition is not None
+  assert 'corpus/config.gin' in found.configs
+
+
 def test_a_run_that_does_not_exist_is_named(tmp_path: pathlib.Path) -> None:
   with pytest.raises(errors.UserError, match='nowhere does not exist'):
     results.read(str(tmp_path / 'nowhere'), ('forge',), STAGES)
