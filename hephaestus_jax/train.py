@@ -158,6 +158,7 @@ def train(
   report: dict[str, Any] = {}
   reused = True
   seconds = 0.0  # of the stages before
+  measured: Mapping[str, float] | None = None
   with preemption.termination() as terminated:
     for number, (stage, mixture) in enumerate(
       zip(stages, mixtures, strict=True)
@@ -173,10 +174,12 @@ def train(
         hosts.agree(stage_folder.of_process(inputs))
       if allow_changes:
         stage_folder.amend(folder, stage, inputs)
-      if not stage_folder.finished(folder, stage, inputs, later[:1]):
+      if stage_folder.finished(folder, stage, inputs, later[:1]):
+        measured = None
+      else:
         reused = False
         layout = partitioning.reshaped(mesh, stage.axes)
-        _run(
+        measured = _run(
           _Setup(model, stage, mixture, layout, folder, source.folder, seed),
           launch,
           spent=seconds,
@@ -194,6 +197,7 @@ def train(
           max_skipped=max_skipped,
           terminated=terminated,
           compiler_options=compiler_options,
+          measured=measured,
         )
       seconds += metrics.seconds(folder)
       source = _Source(folder, {stage.name: artefacts.fingerprint(inputs)})
@@ -382,8 +386,17 @@ def _run(
   max_skipped: int,
   terminated: Callable[[int], bool],
   compiler_options: Mapping[str, str] | None,
-) -> None:
-  """Trains one stage from wherever it is to its end."""
+  measured: Mapping[str, float] | None,
+) -> Mapping[str, float] | None:
+  """Trains one stage from wherever it is to its end.
+
+  Args, besides those of `train`:
+    measured: the evaluators' values of the parameters that it starts from,
+      where the stage before has them.
+
+  Returns:
+    Those of the parameters that it ends with; None: not measured here.
+  """
   stage, mixture, mesh = setup.stage, setup.mixture, setup.mesh
   step_tokens = stage.batch_size * mixture.sequence_length
   begun = goodput.first_start(setup.folder.parent)
@@ -452,8 +465,11 @@ def _run(
     )
     stack.enter_context(contextlib.closing(profile))
     if resumed is None:
-      with meter.time('evaluation'), launch.part('evaluation'):
-        _evaluate(setup.model, state, evaluators, writer, step_tokens, 0)
+      if measured is None:
+        with meter.time('evaluation'), launch.part('evaluation'):
+          measured = _evaluate(setup.model, state.params, evaluators)
+      if measured:
+        writer.write(0, {'tokens': 0, **measured})
     unsettled = SETTLING
     for step in range(first + 1, stage.steps + 1):
       if unsettled:
@@ -493,7 +509,9 @@ def _run(
         )
       if last or (evaluate_every and step % evaluate_every == 0):
         with meter.time('evaluation'):
-          _evaluate(setup.model, state, evaluators, writer, step_tokens, step)
+          measured = _evaluate(setup.model, state.params, evaluators)
+        if measured:
+          writer.write(step, {'tokens': step * step_tokens, **measured})
         unsettled = SETTLING
       # After the lines: a checkpoint is there only if its metrics are.
       if save:
@@ -518,6 +536,7 @@ def _run(
         file=sys.stderr,
       )
     raise SystemExit(STOPPED)
+  return measured
 
 
 def _on_devices(
@@ -532,17 +551,12 @@ def _on_devices(
 
 def _evaluate(
   config: transformer.Config,
-  state: update.TrainState,
+  params: dict[str, Any],
   evaluators: Sequence[Evaluator],
-  writer: metrics.Writer,
-  step_tokens: int,
-  step: int,
-) -> None:
-  """Writes a line with every evaluator's values, if there is any."""
-  values = {
+) -> dict[str, float]:
+  """Every evaluator's values, as the metrics name them."""
+  return {
     f'evaluation/{evaluator.name}/{name}': float(value)
     for evaluator in evaluators
-    for name, value in evaluator(config, state.params).items()
+    for name, value in evaluator(config, params).items()
   }
-  if values:
-    writer.write(step, {'tokens': step * step_tokens, **values})
