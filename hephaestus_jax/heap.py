@@ -49,7 +49,9 @@ def give_back() -> None:
   trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
   if trim is not None:
     trim.argtypes = [ctypes.c_size_t]
-    trim(0)
+    # All that is free at the heap's end stays: the next step lies there, and
+    # what grows anew would not have large pages.
+    trim(ctypes.c_size_t(-1).value)
 
 
 def _large_pages(library: Any) -> None:

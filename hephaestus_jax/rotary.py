@@ -27,11 +27,15 @@ def by_xla(angles_BLH: jax.Array) -> Turn:
   With H = 2 and an angle of 90 degrees, [3, 4] becomes [-4, 3].
   """
 
+  cos_BLH, sin_BLH = jax.lax.platform_dependent(
+    angles_BLH, cpu=_once, default=lambda x: (jnp.cos(x), jnp.sin(x))
+  )
+
   def turn(x_BLNH: jax.Array) -> jax.Array:
     # In x's own precision: in float32 the TPU compiler would write bfloat16
     # queries and keys to memory as float32 first.
-    cos_BL1H = jnp.cos(angles_BLH)[:, :, None].astype(x_BLNH.dtype)
-    sin_BL1H = jnp.sin(angles_BLH)[:, :, None].astype(x_BLNH.dtype)
+    cos_BL1H = cos_BLH[:, :, None].astype(x_BLNH.dtype)
+    sin_BL1H = sin_BLH[:, :, None].astype(x_BLNH.dtype)
     first, second = jnp.split(x_BLNH, 2, axis=-1)
     return jnp.concatenate(
       [
@@ -42,6 +46,18 @@ def by_xla(angles_BLH: jax.Array) -> Turn:
     )
 
   return turn
+
+
+def _once(angles_BLH: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Cosines and sines, by a loop: XLA can't compute them where they are used.
+
+  On CPU it would: for every layer and head, forward and back.
+  """
+  both = jax.lax.map(
+    lambda sine: jax.lax.cond(sine, jnp.sin, jnp.cos, angles_BLH),
+    jnp.array([False, True]),
+  )
+  return both[0], both[1]
 
 
 def by_kernel(angles_BLH: jax.Array, *, interpret: bool = False) -> Turn:

@@ -32,6 +32,19 @@ def test_a_quarter_turns_the_halves_into_each_other():
   np.testing.assert_allclose(turned_BLNH[0, 0, 0], [-4, 3], atol=1e-6)
 
 
+def test_on_cpu_layers_share_one_table_of_cosines():
+  x_BLNH, angles_BLH = arrays()
+
+  def layers(x_BLNH: jax.Array, angles_BLH: jax.Array) -> jax.Array:
+    turn = rotary.by_xla(angles_BLH)
+    for _ in range(3):
+      x_BLNH = turn(jnp.einsum('BLNH,BLNG->BLNG', x_BLNH, x_BLNH))
+    return x_BLNH
+
+  compiled = jax.jit(layers).lower(x_BLNH, angles_BLH).compile().as_text()
+  assert compiled.count(' cosine(') == 1
+
+
 def test_the_kernel_for_tpu_turns_and_turns_back_the_same():
   x_BLNH, angles_BLH = arrays()
 
