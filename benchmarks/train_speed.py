@@ -87,7 +87,7 @@ def step_of(config: Any, rows: int, devices: int) -> Callable[[], None]:
   import numpy as np
   import optax
 
-  from hephaestus_jax import model, partitioning, update
+  from hephaestus_jax import heap, model, partitioning, update
 
   mesh = partitioning.make_mesh(cpu_devices=devices, data=devices, fsdp=1)
   how = stage(rows)
@@ -106,6 +106,7 @@ def step_of(config: Any, rows: int, devices: int) -> Callable[[], None]:
   state = update.TrainState(step, params, opt_state)
   del params, opt_state
   rows_of = partitioning.global_batch(mesh, batch(config.vocab_size, rows))
+  heap.give_back()  # as before the first step of a training
 
   def take() -> None:
     nonlocal state
