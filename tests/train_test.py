@@ -271,6 +271,16 @@ def test_a_damaged_checkpoint_that_is_needed_no_more_is_left_alone(
   assert tiny.run(folder, *stages, compilation_cache=compiled)['reused']
 
 
+def test_holes_are_given_back_for_two_steps_after_what_is_none(
+  folder, compiled, monkeypatch
+):
+  calls = []
+  monkeypatch.setattr(train.heap, 'give_back', lambda: calls.append(1))
+  stage = tiny.stage(steps=7)
+  tiny.run(folder, stage, checkpoint_every=4, compilation_cache=compiled)
+  assert len(calls) == 4  # steps 1 and 2, 5 and 6
+
+
 def test_a_line_covers_the_steps_since_the_line_before(
   folder, straight, compiled
 ):
