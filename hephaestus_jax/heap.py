@@ -19,6 +19,8 @@ _OPTIONS = {
 MADV_HUGEPAGE = 14  # <sys/mman.h>
 HUGE = 2 << 20  # bytes of such a page
 
+_kept = False  # whether `keep` was called, and worked
+
 
 def keep() -> bool:
   """Makes this process keep what it frees; False where it isn't glibc's.
@@ -32,10 +34,9 @@ def keep() -> bool:
     return False
   if not all(mallopt(option, value) for option, value in _OPTIONS.values()):
     return False
-  library.malloc.restype = ctypes.c_void_p
-  library.malloc.argtypes = [ctypes.c_size_t]
-  library.free.argtypes = [ctypes.c_void_p]
   _large_pages(library)
+  global _kept  # of the process, as what mallopt sets is
+  _kept = True
   return True
 
 
@@ -49,9 +50,9 @@ def give_back() -> None:
   trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
   if trim is not None:
     trim.argtypes = [ctypes.c_size_t]
-    # All that is free at the heap's end stays: the next step lies there, and
-    # what grows anew would not have large pages.
-    trim(ctypes.c_size_t(-1).value)
+    trim(0)
+    if _kept:
+      _large_pages(ctypes.CDLL(None))  # what grows anew had none else
 
 
 def _large_pages(library: Any) -> None:
@@ -60,6 +61,9 @@ def _large_pages(library: Any) -> None:
   Three quarters of the machine's memory are taken and given back untouched.
   Where the system has no such pages, or takes no such loan, all stays as it is.
   """
+  library.malloc.restype = ctypes.c_void_p
+  library.malloc.argtypes = [ctypes.c_size_t]
+  library.free.argtypes = [ctypes.c_void_p]
   size = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4 * 3
   start = library.malloc(size)
   if start is None:

@@ -73,6 +73,8 @@ import sys
 from hephaestus_jax import heap
 if not heap.keep():
   sys.exit(3)
+if sys.argv[1] == 'given back':
+  heap.give_back()
 with open('/proc/self/smaps') as file:
   regions = file.read().split('VmFlags:')
 print(sum('[heap]' in name and ' hg' in flags.partition(chr(10))[0]
@@ -84,9 +86,13 @@ print(sum('[heap]' in name and ' hg' in flags.partition(chr(10))[0]
   not pathlib.Path('/sys/kernel/mm/transparent_hugepage').exists(),
   reason='the system has no large pages',
 )
-def test_the_heap_asks_for_large_pages():
+@pytest.mark.parametrize('when', ['at first', 'given back'])
+def test_the_heap_asks_for_large_pages(when):
   ran = subprocess.run(
-    [sys.executable, '-c', FLAGS], capture_output=True, text=True, check=False
+    [sys.executable, '-c', FLAGS, when],
+    capture_output=True,
+    text=True,
+    check=False,
   )
   if ran.returncode == 3:
     pytest.skip('the C library is not glibc')
