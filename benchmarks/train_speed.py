@@ -1,8 +1,9 @@
-"""A training step on CPU, beside the same step of `transformers` on torch.
+r"""A training step on CPU, beside the same step of `transformers` on torch.
 
     pip install -r requirements/reference.txt
     python benchmarks/train_speed.py --shape tiny --steps 9
-    python benchmarks/train_speed.py --shape smollm2 --steps 5
+    python benchmarks/train_speed.py --shape smollm2 --steps 5 \
+      --implementations torch jax
 
 A step is forward, backward, clipping of the gradient's norm and AdamW, in
 float32, on rows of 512 tokens that are one document each: 8 of them at the tiny

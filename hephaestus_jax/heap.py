@@ -47,12 +47,13 @@ def give_back() -> None:
   snapshot of a checkpoint, and an evaluation, lie where a step's temporaries
   lay, which are one block, so that the next step needs a new one beside them.
   """
-  trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+  library = ctypes.CDLL(None)
+  trim = getattr(library, 'malloc_trim', None)
   if trim is not None:
     trim.argtypes = [ctypes.c_size_t]
     trim(0)
     if _kept:
-      _large_pages(ctypes.CDLL(None))  # what grows anew had none else
+      _large_pages(library)  # what grows anew had none else
 
 
 def _large_pages(library: Any) -> None:

@@ -73,8 +73,8 @@ def plan(
     run_file: as `hephaestus train` takes it.
     seed: what SEED is.
     overrides: '--gin.NAME=VALUE' each, for all of the commands.
-    commands: what a run takes, in order, such as ['cache', 'train']; each may
-      have overrides of its own, 'evaluate --gin.RESULTS=base'.
+    commands: what a run takes, in order, such as ['cache', 'train']; all but
+      'train' may have overrides of their own, 'evaluate --gin.RESULTS=base'.
     stage_files: of every command there is, for the macros that it reads.
     grid: further columns.
 
@@ -88,7 +88,8 @@ def plan(
       'is about.'
     )
   given = [override.removeprefix('--gin.') for override in overrides]
-  for override in given:
+  own = [word for command in commands for word in shlex.split(command)[1:]]
+  for override in [*given, *(word.removeprefix('--gin.') for word in own)]:
     if override.partition('=')[0] in ('NAME', 'SEED'):
       raise errors.UserError(
         f'--gin.{override}: the name and the seed of each run are set here. '
@@ -154,8 +155,10 @@ def _hash(
   }
   own = [override.removeprefix('--gin.') for override in own]
   text = configuration.prepare(
-    *([stage_files[command], run_file], [*own, *overrides]),
-    *(elsewhere, True),
+    [stage_files[command], run_file],
+    [*own, *overrides],
+    elsewhere,
+    shared=True,
   )
   return configuration.config_hash(text)
 

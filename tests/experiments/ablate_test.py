@@ -178,6 +178,9 @@ def test_a_command_may_have_overrides_of_its_own(folder):
     '     runs  before        after',
     'all  2     0.250 ±0.000  0.500 ±0.000',
   ]
+  named = ['train', 'evaluate --gin.NAME=other']
+  with pytest.raises(errors.UserError, match='NAME=other: the name and'):
+    call(folder, 'all', commands=named)
   changed = [*commands[:2], 'evaluate --gin.BFCL_NEW_TOKENS=5']
   for asked, status in ((commands, 'done'), (changed, 'missing')):
     found = call(folder, 'all', seeds=[0], commands=asked, dry_run=True)
